@@ -1,0 +1,144 @@
+//! The engine: looks, plans, and carries out, one run of a group at a time.
+
+use crate::{
+    error::EngineError,
+    executor::{Clock, Executor, Identity},
+    lock::GroupLock,
+    observe,
+    perform::SitesPerformer,
+    progress::{Listener, Told},
+    roles::{self, PutRight},
+    site::Site,
+    state::{RunRecord, State},
+};
+use leeward_model::{
+    group::GroupSpec,
+    mapping::Mapping,
+    name::{GroupName, SiteName},
+    plan::{
+        Plan,
+        observed::{Observed, Request},
+        planner,
+    },
+};
+use leeward_storage::StorageAdapter;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Everything a command works with.
+pub struct Engine {
+    /// Both sites.
+    pub sites: BTreeMap<SiteName, Site>,
+    /// Their storage.
+    pub storage: Arc<dyn StorageAdapter>,
+    /// Leeward's records.
+    pub state: State,
+    /// The mapping.
+    pub mapping: Mapping,
+    /// The mapping as written, for the plug-ins.
+    pub mapping_text: String,
+    /// Tells installations apart that share a machine.
+    pub scope: String,
+    /// Host name.
+    pub host: String,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// What became of a command.
+#[derive(Debug)]
+pub struct Carried {
+    /// The run.
+    pub run: RunRecord,
+    /// Whether it had been begun by an earlier command.
+    pub resumed: bool,
+    /// Sites that had to be put right first.
+    pub put_right: Vec<PutRight>,
+}
+
+/// Asked with a fixed plan before it is carried out; `false` stops without any effect.
+pub type Approve<'a> = &'a (dyn Fn(&Plan) -> bool + Send + Sync);
+
+impl Engine {
+    /// Looks at everything a plan is made from. Changes nothing.
+    ///
+    /// # Errors
+    /// Something answers and then fails.
+    pub async fn observe(&self, name: &GroupName, group: &GroupSpec) -> Result<Observed, EngineError> {
+        observe::observe((name, group), &self.sites, self.storage.as_ref(), &self.state).await
+    }
+
+    /// The plan of a run, without carrying it out. Changes nothing.
+    ///
+    /// # Errors
+    /// Everything that forbids it.
+    pub async fn plan(&self, name: &GroupName, group: &GroupSpec, request: &Request) -> Result<Plan, EngineError> {
+        let observed = self.observe(name, group).await?;
+        Ok(planner::plan(request, group, &self.mapping, &observed)?)
+    }
+
+    /// Carries out what is asked for: goes on with an unfinished run of the same kind, or plans and begins a new one.
+    /// `None` if the plan was not approved.
+    ///
+    /// # Errors
+    /// What forbids it, or the step that failed; a repeat goes on there.
+    pub async fn carry_out(
+        &self,
+        (name, group): (&GroupName, &GroupSpec),
+        request: &Request,
+        take_over: bool,
+        approve: Approve<'_>,
+        listener: &dyn Listener,
+    ) -> Result<Option<Carried>, EngineError> {
+        let _lock = GroupLock::take(name, &self.scope)?;
+        self.state.probe().await?;
+        let put_right = roles::enforce((name, group), &self.sites, self.storage.as_ref(), &self.state, listener).await?;
+        let unfinished = self.state.newest_run(name).await?.filter(|run| run.state.outcome.is_none());
+        let (mut run, resumed) = match unfinished {
+            Some(run) => {
+                self.check_resumable(&run, request, take_over)?;
+                listener.hear(Told::Note(&format!("run {} was not finished: going on with it", run.plan.run)));
+                (run, true)
+            }
+            None => {
+                let plan = self.plan(name, group, request).await?;
+                if !approve(&plan) {
+                    return Ok(None);
+                }
+                (self.state.open_run(&plan).await?, false)
+            }
+        };
+        let by = format!("{}/{}", self.host, std::process::id());
+        let performer = SitesPerformer {
+            sites: &self.sites,
+            storage: self.storage.as_ref(),
+            state: &self.state,
+            mapping: (&self.mapping, &self.mapping_text),
+            group,
+            listener,
+            clock: self.clock,
+            by: by.clone(),
+        };
+        let executor = Executor {
+            state: &self.state,
+            performer: &performer,
+            listener,
+            identity: Identity { host: self.host.clone(), by },
+            clock: self.clock,
+        };
+        executor.carry_out(&mut run).await?;
+        Ok(Some(Carried { run, resumed, put_right }))
+    }
+
+    fn check_resumable(&self, run: &RunRecord, request: &Request, take_over: bool) -> Result<(), EngineError> {
+        let plan = &run.plan;
+        if plan.kind != request.kind || plan.target != request.target {
+            return Err(EngineError::OtherRun { run: plan.run.clone(), kind: plan.kind, target: plan.target.clone() });
+        }
+        match &run.state.host {
+            Some(host) if *host != self.host && !take_over => {
+                Err(EngineError::OtherHost { run: plan.run.clone(), host: host.clone() })
+            }
+            _ => Ok(()),
+        }
+    }
+}

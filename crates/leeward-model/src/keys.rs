@@ -1,0 +1,30 @@
+//! Names of the annotations, labels and configuration keys by which the parts of Leeward recognise each other's work.
+//!
+//! They are a contract between sites and between versions: what one site writes into a backup, the other reads. None is
+//! ever renamed; a new meaning gets a new key.
+
+/// On a Velero `Backup` (annotation), a `VolumeSnapshot` and a promoted PVC (label): the recovery point it belongs to.
+pub const RECOVERY_POINT: &str = "leeward.io/recovery-point";
+/// On everything that Leeward creates (label): the protection group.
+pub const GROUP: &str = "leeward.io/group";
+/// On a promoted PVC (label) and its stored PV (annotation): the claim whose data it holds.
+pub const PROMOTED_FROM: &str = "leeward.io/promoted-from";
+/// On a stored PV (annotation): the reclaim policy of the live PV.
+pub const ORIGINAL_RECLAIM_POLICY: &str = "leeward.io/original-reclaim-policy";
+/// On a PV (annotation): the site whose storage its address names. Direction is read from here, never guessed.
+pub const SITE: &str = "leeward.io/site";
+/// On a rewritten PV (annotation): JSON of the [`crate::rewrite::Trace`].
+pub const REWRITE_TRACE: &str = "leeward.io/rewrite-trace";
+/// On a halted VM (annotation): the run strategy that it gets back when it is started.
+pub const RUN_STRATEGY: &str = "leeward.io/run-strategy";
+/// On Velero `Backup`s and `Restore`s (label): the run or cycle that created them.
+pub const RUN: &str = "leeward.io/run";
+/// On objects that staging created at the standby site (label): the backup they came from.
+pub const STAGED_FROM: &str = "leeward.io/staged-from";
+
+/// Name of the ConfigMap, in Velero's namespace at each site, that holds the site's name and the site mapping.
+pub const CONFIG_MAP: &str = "leeward-site";
+/// Key in [`CONFIG_MAP`]: the name of the site it stands at.
+pub const CONFIG_MAP_SITE: &str = "site";
+/// Key in [`CONFIG_MAP`]: the site mapping, YAML.
+pub const CONFIG_MAP_MAPPING: &str = "mapping.yaml";

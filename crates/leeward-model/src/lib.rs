@@ -1,0 +1,26 @@
+//! What Leeward knows and decides, without doing anything: mapping, volume rewriting, planning, step transitions,
+//! reports. No I/O, no async, no clock; every function here gives the same answer for the same input.
+
+pub mod address;
+mod change;
+pub mod claim;
+pub mod directory;
+pub mod group;
+mod handle;
+pub mod journal;
+mod json;
+pub mod keys;
+mod leftover;
+pub mod located;
+pub mod mapping;
+pub mod name;
+pub mod plan;
+pub mod report;
+pub mod rewrite;
+pub mod run;
+pub mod server;
+pub mod uncovered;
+pub mod vm;
+
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,88 @@
+//! Which volumes a run moves, to which address, and how the data gets there.
+
+use super::Problem;
+use crate::{
+    mapping::Mapping,
+    name::SiteName,
+    plan::{
+        Copy, VolumePlan,
+        observed::{ClaimObserved, PointObserved, VmObserved},
+    },
+    rewrite,
+    run::RunKind,
+};
+
+pub(super) fn plan_volumes(
+    kind: RunKind,
+    (vms, claims): (&[VmObserved], &[ClaimObserved]),
+    (mapping, source, target): (&Mapping, &SiteName, &SiteName),
+    (base, recovered): (Option<&PointObserved>, Option<&PointObserved>),
+    problems: &mut Vec<Problem>,
+) -> Vec<VolumePlan> {
+    let mut volumes: Vec<VolumePlan> = Vec::new();
+    for vm in vms {
+        for name in &vm.claims {
+            let Some(seen) =
+                claims.iter().find(|seen| seen.claim.namespace == vm.vm.namespace && seen.claim.name == *name)
+            else {
+                problems.push(Problem::MissingClaim { vm: vm.vm.clone(), claim: name.clone() });
+                continue;
+            };
+            let Some(object) = &seen.pv else {
+                problems.push(Problem::UnboundClaim { vm: vm.vm.clone(), claim: seen.claim.clone() });
+                continue;
+            };
+            if volumes.iter().any(|volume| volume.claim == seen.claim) {
+                continue;
+            }
+            match rewrite::rewrite(object, mapping, source, target) {
+                Err(error) => problems.push(Problem::Rewrite { claim: seen.claim.clone(), source: error }),
+                Ok(rewritten) => {
+                    let pv =
+                        object.pointer("/metadata/name").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
+                    let copy = match kind {
+                        RunKind::Cycle => cycle_copy(seen, vms, &pv, base),
+                        RunKind::Migrate | RunKind::Failback => Copy::Stopped,
+                        RunKind::Failover => point_copy(&pv, recovered),
+                    };
+                    volumes.push(VolumePlan {
+                        claim: seen.claim.clone(),
+                        pv,
+                        object: object.clone(),
+                        before: rewritten.before,
+                        after: rewritten.after,
+                        trace: rewritten.trace,
+                        copy,
+                    });
+                }
+            }
+        }
+    }
+    volumes.sort_by(|a, b| a.claim.cmp(&b.claim));
+    volumes
+}
+
+/// Only consistency points are copied (D8): a snapshot, or the disk of a VM that is off.
+fn cycle_copy(claim: &ClaimObserved, vms: &[VmObserved], pv: &str, base: Option<&PointObserved>) -> Copy {
+    if let Some(class) = &claim.snapshot_class {
+        return Copy::Snapshot { class: class.clone() };
+    }
+    let writer = vms
+        .iter()
+        .find(|vm| vm.running && vm.vm.namespace == claim.claim.namespace && vm.claims.contains(&claim.claim.name));
+    let Some(writer) = writer else {
+        return Copy::Stopped;
+    };
+    let why = format!("it cannot be snapshotted, and is copied only while VM {} is stopped", writer.vm.name);
+    match base.and_then(|point| point.volumes.get(pv)) {
+        Some(at) => Copy::Carried { at: *at, why },
+        None => Copy::Never { why },
+    }
+}
+
+fn point_copy(pv: &str, recovered: Option<&PointObserved>) -> Copy {
+    match recovered.and_then(|point| point.volumes.get(pv)) {
+        Some(at) => Copy::AtPoint { at: *at },
+        None => Copy::Never { why: "the recovery point does not hold it".to_owned() },
+    }
+}

@@ -1,0 +1,208 @@
+//! Restore, PVs: makes each volume point at its copy at this site.
+//!
+//! A volume that no mapping rule covers is an error: it would point at storage that is not here, or at a disk that the other
+//! site still writes. Velero never corrects a PV that exists already (its address is immutable), so one of the same name has
+//! to be the right one; if its claim was deleted since, it is made ready for the new one.
+
+use crate::cluster::{Cluster, VOLUMES};
+use crate::site::Site;
+use crate::view::{self, UnknownOrigin};
+use leeward_model::address::{AddressError, VolumeAddress};
+use leeward_model::keys::PROMOTED_FROM;
+use leeward_model::rewrite::{RewriteError, Rewritten, rewrite};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use velero_plugin::{ActionError, RestoreInput, RestoreItemAction, RestoreOutput, Selector, async_trait};
+
+/// See the module.
+pub(crate) struct RewriteVolume(pub(crate) Arc<Cluster>);
+
+/// A volume cannot be restored here.
+#[derive(Debug, thiserror::Error)]
+enum VolumeError {
+    #[error(transparent)]
+    Origin(#[from] UnknownOrigin),
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
+    #[error(
+        "PersistentVolume {pv} exists at this site and points at {existing}, but its copy is at {wanted}; Kubernetes cannot \
+         change that: delete the PersistentVolume if it is left over (its data stays), then restore again [LW-0620]"
+    )]
+    Elsewhere { pv: String, existing: VolumeAddress, wanted: VolumeAddress },
+    #[error(
+        "PersistentVolume {pv} exists at this site and belongs to claim {existing}, not to {wanted}; delete the \
+         PersistentVolume if it is left over (its data stays), then restore again [LW-0621]"
+    )]
+    OtherClaim { pv: String, existing: String, wanted: String },
+    #[error(
+        "PersistentVolume {pv} exists at this site, but {state}; wait until it is gone or delete it (its data stays), then \
+         restore again [LW-0622]"
+    )]
+    Unusable { pv: String, state: String },
+    #[error("PersistentVolume {pv} exists at this site, but its address cannot be read [LW-0622]")]
+    Unreadable { pv: String, source: AddressError },
+}
+
+/// What to do about a volume that exists.
+#[derive(Debug, PartialEq)]
+enum Existing {
+    /// It is the one; leave it.
+    Keep,
+    /// It is the one, but its former claim is gone: apply this merge patch, and the new one binds.
+    Release(Value),
+}
+
+/// The volume as it is created here.
+fn rewritten(pv: &Value, restore: &Value, site: &Site) -> Result<Rewritten, VolumeError> {
+    let source = view::origin(pv, || format!("PersistentVolume {}", view::name(pv)), restore)?;
+    Ok(rewrite(pv, &site.mapping, &source, &site.name)?)
+}
+
+/// Whether the volume of that name that is here already will do.
+fn compare(existing: &Value, wanted: &Rewritten) -> Result<Existing, VolumeError> {
+    let pv = || view::name(existing).to_owned();
+    let address = VolumeAddress::from_pv(existing).map_err(|source| VolumeError::Unreadable { pv: pv(), source })?;
+    // Two ways to write down one directory are the same disk.
+    if address.nfs() != wanted.after.nfs() {
+        return Err(VolumeError::Elsewhere { pv: pv(), existing: address, wanted: wanted.after.clone() });
+    }
+    if !existing["metadata"]["deletionTimestamp"].is_null() {
+        return Err(VolumeError::Unusable { pv: pv(), state: "is being deleted".to_owned() });
+    }
+    if let (Some(has), Some(wants)) = (view::claim_of(existing), view::claim_of(&wanted.pv))
+        && has != wants
+    {
+        let title = |(namespace, name): (&str, &str)| format!("{namespace}/{name}");
+        return Err(VolumeError::OtherClaim { pv: pv(), existing: title(has), wanted: title(wants) });
+    }
+    match view::text(existing, "/status/phase") {
+        Some("Failed") => Err(VolumeError::Unusable { pv: pv(), state: "its phase is Failed".to_owned() }),
+        Some("Released") => Ok(Existing::Release(json!({
+            // Somebody else's change in between makes the API server refuse.
+            "metadata": {"resourceVersion": existing["metadata"]["resourceVersion"]},
+            "spec": {"claimRef": {"uid": null, "resourceVersion": null}},
+        }))),
+        _ => Ok(Existing::Keep),
+    }
+}
+
+#[async_trait]
+impl RestoreItemAction for RewriteVolume {
+    fn applies_to(&self) -> Selector {
+        Selector::resources(["persistentvolumes"])
+    }
+
+    async fn execute(&self, input: RestoreInput<'_>) -> Result<RestoreOutput, ActionError> {
+        let pv = input.item;
+        let name = view::name(&pv).to_owned();
+        // It stands in the backup to say where the point's data is; the data comes here as the copy of the claim it is of.
+        if view::annotation(&pv, PROMOTED_FROM).is_some() {
+            tracing::debug!("left out PersistentVolume {name}: it is a promoted snapshot");
+            return Ok(RestoreOutput::skip());
+        }
+        let wanted = rewritten(&pv, input.restore, self.0.site().await?)?;
+        if let Some(existing) = self.0.get(&VOLUMES, None, &name).await? {
+            if let Existing::Release(patch) = compare(&existing, &wanted)? {
+                self.0.patch(&VOLUMES, &name, &patch).await?;
+                tracing::info!("PersistentVolume {name} was released; made it ready for its claim");
+            }
+            return Ok(RestoreOutput::skip());
+        }
+        let rule = wanted.trace.rule.as_deref().unwrap_or("(none needed)");
+        tracing::info!(rule, "PersistentVolume {name}: {} becomes {}", wanted.before, wanted.after);
+        Ok(RestoreOutput::changed(wanted.pv))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::tests::site;
+    use leeward_model::keys::SITE;
+
+    fn pv() -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {"name": "web-disk", "annotations": {SITE: "east"}},
+            "spec": {
+                "persistentVolumeReclaimPolicy": "Retain", "nfs": {"server": "10.77.0.1", "path": "/export/web-disk"},
+                "claimRef": {"namespace": "shop", "name": "web-disk"}, "new-field": true
+            }
+        })
+    }
+
+    fn at_west() -> Rewritten {
+        rewritten(&pv(), &json!({}), &site("west")).unwrap()
+    }
+
+    fn existing(change: impl FnOnce(&mut Value)) -> Value {
+        let mut existing = at_west().pv;
+        existing["metadata"]["resourceVersion"] = "7".into();
+        existing["spec"]["claimRef"]["uid"] = "old".into();
+        existing["status"] = json!({"phase": "Bound"});
+        change(&mut existing);
+        existing
+    }
+
+    #[test]
+    fn points_at_the_copy_and_loses_nothing() {
+        let got = at_west().pv;
+        assert_eq!(got["spec"]["nfs"], json!({"server": "10.77.0.2", "path": "/vault/web-disk"}));
+        assert_eq!(got["spec"]["new-field"], true);
+        assert_eq!(rewritten(&got, &json!({}), &site("west")).unwrap().pv, got, "twice is once");
+    }
+
+    #[test]
+    fn an_uncovered_volume_is_told_with_its_address_and_the_rule_to_add() {
+        let mut pv = pv();
+        pv["spec"]["nfs"]["path"] = "/other/disk".into();
+        let text = rewritten(&pv, &json!({}), &site("west")).unwrap_err().to_string();
+        for part in ["web-disk", "nfs://10.77.0.1/other/disk", "/other", "LW-01"] {
+            assert!(text.contains(part), "{part} is missing: {text}");
+        }
+    }
+
+    #[test]
+    fn the_origin_is_never_guessed() {
+        let mut pv = pv();
+        pv["metadata"]["annotations"] = json!({});
+        let text = rewritten(&pv, &json!({}), &site("west")).unwrap_err().to_string();
+        assert!(text.contains("web-disk") && text.contains("LW-0607"), "{text}");
+        let restore = json!({"metadata": {"annotations": {SITE: "east"}}});
+        assert_eq!(rewritten(&pv, &restore, &site("west")).unwrap().after, at_west().after);
+    }
+
+    #[test]
+    fn what_is_here_already_and_right_stays() {
+        for phase in ["Bound", "Available"] {
+            assert_eq!(
+                compare(&existing(|e| e["status"]["phase"] = phase.into()), &at_west()).unwrap(),
+                Existing::Keep
+            );
+        }
+    }
+
+    #[test]
+    fn a_released_volume_is_made_ready_for_its_claim() {
+        let released = existing(|e| e["status"]["phase"] = "Released".into());
+        let patch = json!({
+            "metadata": {"resourceVersion": "7"}, "spec": {"claimRef": {"uid": null, "resourceVersion": null}}
+        });
+        assert_eq!(compare(&released, &at_west()).unwrap(), Existing::Release(patch));
+    }
+
+    #[test]
+    fn what_is_here_but_wrong_is_an_error_that_says_what_to_do() {
+        let cases: [(fn(&mut Value), &str, &str); 5] = [
+            (|e| e["spec"]["nfs"]["server"] = "10.77.0.9".into(), "LW-0620", "nfs://10.77.0.9/vault/web-disk"),
+            (|e| e["spec"]["claimRef"]["name"] = "other".into(), "LW-0621", "shop/other"),
+            (|e| e["status"]["phase"] = "Failed".into(), "LW-0622", "Failed"),
+            (|e| e["metadata"]["deletionTimestamp"] = "now".into(), "LW-0622", "being deleted"),
+            (|e| e["spec"]["nfs"] = Value::Null, "LW-0622", "web-disk"),
+        ];
+        for (change, code, part) in cases {
+            let text = compare(&existing(change), &at_west()).unwrap_err().to_string();
+            assert!(text.contains(code) && text.contains(part), "{text}");
+        }
+    }
+}

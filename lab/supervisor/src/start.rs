@@ -1,0 +1,146 @@
+//! Starting a lab from nothing: network, then the object store and both sites side by side.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures::future::try_join_all;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use crate::cluster::Cluster;
+use crate::inputs::Inputs;
+use crate::place::{Place, Site};
+use crate::process::Stage;
+use crate::progress::Progress;
+use crate::record::Record;
+use crate::root::Root;
+use crate::secrets::Secrets;
+use crate::topology::Topology;
+use crate::velero::PluginSet;
+use crate::{export, ganesha, network, objects, probe, rsyncd, site, sshd, velero};
+
+/// How long a site may take until Velero has seen its backup location.
+const VELERO_LIMIT: Duration = Duration::from_secs(90);
+
+/// Starts everything. The root must be claimed, and nothing of a lab may be there.
+pub(crate) async fn all(root: &Root, inputs: &Inputs, secrets: &Secrets, progress: &dyn Progress) -> Result<()> {
+    progress.step(None, "making the network");
+    network::create(root).await?;
+    sshd::prepare_client(root).await?;
+    let start = Start {
+        root,
+        inputs,
+        secrets,
+        topology: Topology::new(root, inputs, secrets),
+        crds: OnceCell::new(),
+        progress,
+    };
+    let object = async {
+        start.stage(Place::Object, Stage::Base).await?;
+        progress.step(Some(Place::Object), "the object store serves");
+        Ok(())
+    };
+    // Read while the servers start: it is half a second of pure work.
+    let crds = async { start.crds().await.map(drop) };
+    tokio::try_join!(object, crds, start.site(Site::East), start.site(Site::West))?;
+    Ok(())
+}
+
+struct Start<'a> {
+    root: &'a Root,
+    inputs: &'a Inputs,
+    secrets: &'a Secrets,
+    topology: Topology,
+    crds: OnceCell<Vec<Value>>,
+    progress: &'a dyn Progress,
+}
+
+impl Start<'_> {
+    async fn crds(&self) -> Result<&[Value]> {
+        let crds = self.crds.get_or_try_init(|| objects::read_crds(&self.inputs.crds)).await?;
+        Ok(crds)
+    }
+
+    /// Starts the processes of a stage, all at once, and waits until all are ready.
+    async fn stage(&self, place: impl Into<Place>, stage: Stage) -> Result<()> {
+        let processes = self.topology.at(place).filter(|process| process.stage == stage);
+        try_join_all(processes.map(async |process| {
+            let record = process.start(self.root)?;
+            probe::ready(self.root, process, &record).await
+        }))
+        .await?;
+        Ok(())
+    }
+
+    /// Refuses when a process without a probe of its own has ended meanwhile.
+    fn check_alive(&self, site: Site) -> Result<()> {
+        for process in self.topology.at(site) {
+            let record = Record::read(&self.root.pid(site, &process.name));
+            if !record.is_some_and(|record| record.alive()) {
+                return Err(probe::died(self.root, process).into());
+            }
+        }
+        Ok(())
+    }
+
+    async fn site(&self, site: Site) -> Result<()> {
+        let step = |text: &str| self.progress.step(Some(site.into()), text);
+        let files = async {
+            ganesha::prepare(self.root, site)?;
+            sshd::prepare(self.root, site)?;
+            rsyncd::prepare(self.root, site)?;
+            velero::prepare(self.root, site, self.inputs, &PluginSet::Leeward, self.secrets)
+        };
+        tokio::try_join!(files, site::prepare(self.root, site, self.secrets), export::mount(self.root, site))
+            .with_context(|| format!("preparing {site}"))?;
+        step("the export is mounted");
+        self.stage(site, Stage::Base).await?;
+        self.stage(site, Stage::Api).await?;
+        step("the API server and the file server serve");
+
+        let cluster = Cluster::new(self.root, site).await?;
+        let resources = async {
+            cluster.apply_all(&objects::namespaces()).await?;
+            objects::apply_crds(&cluster, self.crds().await?).await?;
+            cluster.apply_all(&objects::objects(site)).await?;
+            step("custom resources and the lab's objects are there");
+            self.stage(site, Stage::Workers).await?;
+            self.stage(site, Stage::Sidecars).await
+        };
+        let before = jiff::Timestamp::now();
+        tokio::try_join!(self.stage(site, Stage::Controllers), resources)?;
+        step("all processes run");
+        wait_for_velero(self.root, &cluster, site, before).await?;
+        step("Velero sees its backup location");
+        self.check_alive(site)
+    }
+}
+
+/// Waits until Velero, started after `since`, has found its backup location available.
+pub(crate) async fn wait_for_velero(root: &Root, cluster: &Cluster, site: Site, since: jiff::Timestamp) -> Result<()> {
+    let process = Topology::new(root, &root_inputs(root)?, &Secrets::load(root)?).find(site, "velero")?.clone();
+    let locations = cluster.api("velero.io/v1", "BackupStorageLocation", Some(velero::NAMESPACE));
+    let available = |location: &Value| {
+        let text = |pointer: &str| location.pointer(pointer).and_then(Value::as_str);
+        let validated = text("/status/lastValidationTime").and_then(|at| at.parse::<jiff::Timestamp>().ok());
+        // The time has whole seconds.
+        text("/status/phase") == Some("Available") && validated.is_some_and(|at| at.as_second() >= since.as_second())
+    };
+    let ended = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let record = Record::read(&root.pid(site, "velero"));
+            if record.is_none_or(|record| !record.alive()) {
+                return probe::died(root, &process);
+            }
+        }
+    };
+    tokio::select! {
+        seen = cluster.wait(&locations, "default", VELERO_LIMIT, "velero", available) => seen.map(drop),
+        error = ended => Err(error.into()),
+    }
+}
+
+fn root_inputs(root: &Root) -> Result<Inputs> {
+    Ok(root.state()?.context("the lab's state is gone")?.inputs)
+}

@@ -1,0 +1,36 @@
+//! Generates the gRPC code of `velero-plugin` from its `.proto` files.
+//!
+//! The result is committed, so that building the crate needs neither a build script nor `protoc`.
+
+use anyhow::Context as _;
+use std::path::Path;
+
+const FILES: [&str; 7] = [
+    "go_plugin/plugin.proto",
+    "grpc/health.proto",
+    "grpc/status.proto",
+    "velero/backup_item_action_v2.proto",
+    "velero/lister.proto",
+    "velero/restore_item_action_v2.proto",
+    "velero/shared.proto",
+];
+
+/// Writes `crates/velero-plugin/src/proto/generated/*.rs` anew.
+///
+/// # Errors
+/// If a `.proto` file does not compile or the result cannot be written.
+pub fn generate() -> anyhow::Result<()> {
+    let krate = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/velero-plugin");
+    let sources = krate.join("proto");
+    let out = krate.join("src/proto/generated");
+    fs_err::create_dir_all(&out)?;
+    let descriptors =
+        protox::compile(FILES, [&sources]).with_context(|| format!("compile the protos in {}", sources.display()))?;
+    tonic_prost_build::configure()
+        .out_dir(&out)
+        .build_transport(false)
+        // A plug-in only serves; the clients are for the crate's `host`.
+        .client_mod_attribute(".", "#[cfg(feature = \"host\")]")
+        .compile_fds(descriptors)
+        .with_context(|| format!("write the generated code to {}", out.display()))
+}

@@ -1,0 +1,131 @@
+//! `cargo xtask lab …`: the two sites, to try things out by hand.
+
+use crate::binaries::{self, Ready};
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use leeward_lab::{Lab, Lines, Place, Root, Site};
+use leeward_lab_story::files;
+use std::os::unix::process::CommandExt;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LabCommand {
+    /// Bring both sites up, with the shop at east.
+    Up {
+        /// Leave the sites empty.
+        #[arg(long)]
+        empty: bool,
+    },
+    /// Take everything down. Nothing is left over.
+    Down,
+    /// Show every process, and which links are up.
+    Status,
+    /// Run kubectl at a site.
+    Kubectl {
+        /// east or west.
+        site: Site,
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Run velero's command line at a site.
+    Velero {
+        /// east or west.
+        site: Site,
+        /// Its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Take a site's link down: the disaster. The site goes on by itself.
+    KillSite {
+        /// east or west.
+        site: Site,
+    },
+    /// Bring a site's link up again.
+    HealSite {
+        /// east or west.
+        site: Site,
+    },
+    /// Print a process's log.
+    Logs {
+        /// east, west or object.
+        place: Place,
+        /// Its name, as `status` shows it.
+        process: String,
+    },
+}
+
+/// Brings a fresh lab up; takes it down again if that fails or is interrupted.
+pub(crate) async fn fresh(ready: &Ready) -> Result<Lab> {
+    let (root, progress) = (Root::from_env(), Lines::default());
+    Lab::down(&root, &progress).await?;
+    bring_up(&root, ready, &progress).await
+}
+
+async fn bring_up(root: &Root, ready: &Ready, progress: &Lines) -> Result<Lab> {
+    tokio::select! {
+        up = Lab::up(root, &ready.inputs, progress) => up,
+        stopped = tokio::signal::ctrl_c() => {
+            stopped?;
+            Lab::down(root, progress).await?;
+            bail!("interrupted before the lab was up; it was taken down again");
+        }
+    }
+}
+
+pub(crate) async fn run(command: LabCommand) -> Result<()> {
+    let root = Root::from_env();
+    match command {
+        LabCommand::Up { empty } => {
+            let ready = binaries::ready()?;
+            let lab = bring_up(&root, &ready, &Lines::default()).await?;
+            let config = files::write(&lab)?;
+            if !empty {
+                leeward_lab::seed_shop(&lab, Site::East).await?;
+            }
+            hints(&ready, &config);
+            Ok(())
+        }
+        LabCommand::Down => Lab::down(&root, &Lines::default()).await,
+        LabCommand::Status => {
+            status(&Lab::attach(&root)?);
+            Ok(())
+        }
+        LabCommand::Kubectl { site, args } => become_command(Lab::attach(&root)?.kubectl(site).args(args)),
+        LabCommand::Velero { site, args } => become_command(Lab::attach(&root)?.velero(site).args(args)),
+        LabCommand::KillSite { site } => Lab::attach(&root)?.kill_site(site).await,
+        LabCommand::HealSite { site } => Lab::attach(&root)?.heal_site(site).await,
+        LabCommand::Logs { place, process } => {
+            let path = Lab::attach(&root)?.log_path(place, &process);
+            let text = fs_err::read(&path).with_context(|| format!("{place} has no process {process}; `cargo xtask lab status` names them"))?;
+            std::io::Write::write_all(&mut std::io::stdout(), &text)?;
+            Ok(())
+        }
+    }
+}
+
+fn status(lab: &Lab) {
+    println!("{:<7} {:<24} {:>8} {:>9}  LOG", "PLACE", "PROCESS", "PID", "MEMORY");
+    for process in lab.status() {
+        let pid = process.pid.map_or_else(|| "dead".to_owned(), |pid| pid.to_string());
+        let memory = format!("{} MiB", process.resident_bytes >> 20);
+        println!("{:<7} {:<24} {pid:>8} {memory:>9}  {}", process.place.name(), process.name, process.log.display());
+    }
+    for place in Place::ALL {
+        println!("{:<7} link {}", place.name(), if lab.is_plugged(place) { "up" } else { "down" });
+    }
+}
+
+fn become_command(command: &mut std::process::Command) -> Result<()> {
+    Err(command.exec()).with_context(|| format!("{:?} cannot be started", command.get_program()))
+}
+
+/// What one can do with a lab that is up.
+pub(crate) fn hints(ready: &Ready, config: &std::path::Path) {
+    eprintln!(
+        "\nThe lab is up. Try:\n  export LEEWARD_CONFIG={}\n  {leeward} status\n  {leeward} plan migrate\n  {leeward} migrate\n  \
+         cargo xtask lab kubectl east get vm,pvc -n shop\n  cargo xtask lab kill-site east\n  \
+         {leeward} failover --reason \"trying it out\"\n  cargo xtask lab heal-site east\n  {leeward} failback\n  cargo xtask lab down",
+        config.display(),
+        leeward = ready.leeward.display(),
+    );
+}

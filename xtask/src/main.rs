@@ -1,0 +1,61 @@
+//! The developer's commands: `cargo xtask demo|lab|test|check|gen|bench`.
+
+mod bench;
+mod binaries;
+mod check;
+mod demo;
+mod gen_files;
+mod lab;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Leeward's developer commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tell the whole story on two real sites: a VM moves east → west → east, and survives a disaster.
+    Demo(demo::DemoArgs),
+    /// The lab: two sites on this machine.
+    Lab {
+        #[command(subcommand)]
+        command: lab::LabCommand,
+    },
+    /// Pass all tests, the lab's included.
+    Test(test::TestArgs),
+    /// Formatting, lints, licences, generated files.
+    Check,
+    /// Write the generated files anew.
+    Gen {
+        /// Only say which differ; exit 1 if any does.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Measure.
+    Bench {
+        #[command(subcommand)]
+        command: bench::BenchCommand,
+    },
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        anyhow::bail!("another TLS provider was installed first");
+    }
+    match Args::parse().command {
+        Command::Demo(args) => demo::run(&args).await,
+        Command::Lab { command } => lab::run(command).await,
+        Command::Test(args) => test::run(&args).await,
+        Command::Check => check::run(),
+        Command::Gen { check } => gen_files::run(check),
+        Command::Bench { command } => bench::run(&command).await,
+    }
+}

@@ -1,0 +1,54 @@
+//! `cargo xtask test`: everything that is tested.
+
+use crate::{binaries, check, lab};
+use anyhow::Result;
+use clap::Args;
+use leeward_lab::{Lab, Lines, Root, Site};
+use leeward_lab_story::files;
+
+#[derive(Debug, Args)]
+pub(crate) struct TestArgs {
+    /// Leave out formatting, lints and licences.
+    #[arg(long)]
+    no_check: bool,
+    /// Leave out what needs the lab.
+    #[arg(long)]
+    no_lab: bool,
+    /// Only lab tests whose name contains this.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+}
+
+pub(crate) async fn run(args: &TestArgs) -> Result<()> {
+    let ready = if args.no_lab { None } else { Some(binaries::ready()?) };
+    if !args.no_check {
+        check::run()?;
+    }
+    if args.only.is_none() {
+        let mut tests = binaries::cargo();
+        tests.args(["test", "--quiet", "--no-fail-fast"]);
+        if let Some(ready) = &ready {
+            tests.env("LEEWARD_CSI_SANITY", &ready.csi_sanity).env("LEEWARD_REQUIRE_LAB", "1");
+        }
+        binaries::must(&mut tests)?;
+    }
+    let Some(ready) = ready else { return Ok(()) };
+    let sites = lab::fresh(&ready).await?;
+    let passed = tokio::select! {
+        passed = lab_tests(&sites, &ready, args.only.as_deref()) => passed,
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and_then(|()| anyhow::bail!("interrupted")),
+    };
+    Lab::down(&Root::from_env(), &Lines::default()).await?;
+    passed
+}
+
+async fn lab_tests(sites: &Lab, ready: &binaries::Ready, only: Option<&str>) -> Result<()> {
+    let config = files::write(sites)?;
+    leeward_lab::seed_shop(sites, Site::East).await?;
+    let mut tests = binaries::cargo();
+    tests.args(["test", "--quiet", "--no-fail-fast", "--package", "leeward-lab-story", "--"]);
+    // One lab, one story at a time.
+    tests.args(["--test-threads", "1"]).args(only);
+    tests.env("LEEWARD_CONFIG", config).env("LEEWARD_PROGRAM", &ready.leeward).env("LEEWARD_REQUIRE_LAB", "1");
+    tokio::task::spawn_blocking(move || binaries::must(&mut tests)).await?
+}
