@@ -84,8 +84,10 @@ async fn look(
     };
     let status = storage.status(&site.name).await?;
     let storage_problem = (!status.reachable).then(|| status.detail.unwrap_or_else(|| "it does not answer".to_owned()));
+    // What is being written cannot be compared, and no plan is made while it is.
+    let quiet = vms.iter().all(|vm| !vm.running);
     let divergence = match common {
-        Some(point) if storage_problem.is_none() => divergence(site, storage, point, &claims).await?,
+        Some(point) if quiet && storage_problem.is_none() => divergence(site, storage, point, &claims).await?,
         _ => Vec::new(),
     };
     Ok(SiteObserved::Reachable(Box::new(SiteState {

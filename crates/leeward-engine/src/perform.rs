@@ -70,18 +70,21 @@ impl Performer for SitesPerformer<'_> {
                 let record = self.state.witness(&plan.group).await?;
                 Ok(record.filter(|record| record.epoch == plan.epoch && record.run == plan.run).map(|_| Value::Null))
             }
+            // The point is there whole or not at all, and its name is this run's own.
+            Step::Replicate | Step::FinalSync => {
+                let held = self.storage.points(&plan.target, &plan.group).await?;
+                held.iter().find(|manifest| manifest.point == plan.point).map(cycle::output).transpose()
+            }
             // Each of these finds out for itself what is done already and does only the rest.
             Step::PublishMapping
             | Step::TakeSnapshots
             | Step::BackUpPoint
-            | Step::Replicate
             | Step::Stage
             | Step::VerifyStaged
             | Step::Prune
             | Step::StopVms
             | Step::FenceSource
             | Step::BackUpFinal
-            | Step::FinalSync
             | Step::VerifyPoint
             | Step::Present
             | Step::Restore

@@ -3,6 +3,8 @@
 //! Each function is one law and panics with what was broken. [`data`] and [`fences`] run them; a bed whose sites have no
 //! server that could be fenced runs `data` only. Every law uses a group of its own, so that one bed serves all of them.
 
+#![allow(clippy::unwrap_used, reason = "these are tests: they panic with what was broken")]
+
 use crate::{Access, Consistency, PointManifest, StorageAdapter, StorageError, SyncRequest, SyncVolume, VolumeRef};
 use leeward_model::{
     address::VolumeAddress,
@@ -80,11 +82,11 @@ pub async fn fences(bed: &dyn Bed) {
 }
 
 fn group(name: &str) -> GroupName {
-    GroupName::parse(name).unwrap_or_else(|_| unreachable!("names in this file are valid"))
+    GroupName::parse(name).unwrap()
 }
 
 fn point(name: &str) -> PointId {
-    PointId::parse(name).unwrap_or_else(|_| unreachable!("names in this file are valid"))
+    PointId::parse(name).unwrap()
 }
 
 /// A point of `group` from the first site to the second, at second `at` of the epoch.
@@ -94,7 +96,7 @@ fn request(bed: &dyn Bed, of: &str, name: &str, at: i64, volumes: &[&str]) -> Sy
         key: format!("pv-{of}-{name}"),
         source: bed.address(&from, &format!("{of}-{name}")),
         consistency: Consistency::Stopped,
-        at: jiff::Timestamp::from_second(at).unwrap_or_default(),
+        at: jiff::Timestamp::from_second(at).unwrap(),
         seed: None,
     };
     let volumes = volumes.iter().map(volume).collect();
@@ -374,7 +376,7 @@ async fn nonsense_is_refused(bed: &dyn Bed) {
         let refused = bed.adapter().sync(&wrong).await;
         assert!(matches!(refused, Err(StorageError::BadRequest { .. })), "{refused:?}");
     }
-    let nowhere = SiteName::parse("nowhere").unwrap_or_else(|_| unreachable!("a valid name"));
+    let nowhere = SiteName::parse("nowhere").unwrap();
     let unknown = bed.adapter().sync(&SyncRequest { to: nowhere.clone(), ..good }).await;
     assert!(matches!(unknown, Err(StorageError::UnknownSite { .. })), "{unknown:?}");
     let unknown = bed.adapter().status(&nowhere).await;

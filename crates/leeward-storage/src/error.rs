@@ -106,14 +106,15 @@ pub enum StorageError {
     },
     /// There is not enough space at the site.
     #[error(
-        "storage of site {site} is full ({doing}: {needed} bytes needed, {free} free); withdraw old points or enlarge it, then repeat [LW-0309]"
+        "storage of site {site} is full ({doing}: {}); withdraw old points or enlarge it, then repeat [LW-0309]",
+        space(*needed, *free)
     )]
     Full {
         /// The site.
         site: SiteName,
         /// What was being done.
         doing: &'static str,
-        /// Bytes needed, as far as known before it was tried.
+        /// Bytes needed, as far as known before it was tried; 0 if it was found in the middle of a copy.
         needed: u64,
         /// Bytes free.
         free: u64,
@@ -305,6 +306,13 @@ pub enum StorageError {
         /// The site.
         site: SiteName,
     },
+}
+
+fn space(needed: u64, free: u64) -> String {
+    match needed {
+        0 => "no space was left in the middle of it".to_owned(),
+        _ => format!("{needed} bytes needed, {free} free"),
+    }
 }
 
 impl StorageError {

@@ -45,7 +45,8 @@ pub struct SyncRequest {
     pub base: Option<PointId>,
     /// The site that is read.
     pub from: SiteName,
-    /// The site where the point is made.
+    /// The site where the point is made. It may be `from` itself: a site whose machines were stopped for a move makes its own
+    /// disks the base of the replication back.
     pub to: SiteName,
     /// The volumes to copy.
     pub volumes: Vec<SyncVolume>,
@@ -77,12 +78,9 @@ impl SyncRequest {
     /// Whether the request makes sense, whatever the sites hold.
     ///
     /// # Errors
-    /// [`StorageError::BadRequest`] for a bad or doubled key, one site as source and target, a point based on itself.
+    /// [`StorageError::BadRequest`] for a bad or doubled key, a point based on itself.
     pub fn check(&self) -> Result<(), StorageError> {
         let bad = |key: &str, reason| Err(StorageError::BadRequest { key: key.to_owned(), reason });
-        if self.from == self.to {
-            return bad(self.to.as_str(), "is both source and target of the replication");
-        }
         if self.base.as_ref() == Some(&self.point) {
             return bad(self.point.as_str(), "cannot be the base of itself");
         }

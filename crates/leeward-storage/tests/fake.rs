@@ -1,5 +1,7 @@
 //! The storage in memory passes the contract, and fails where it is told to.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use leeward_model::{
     address::VolumeAddress,
     name::{GroupName, PointId, SiteName},

@@ -1,5 +1,7 @@
 //! The fence against real NFS servers: one nfs-ganesha per site, each in namespaces of its own.
 
+#![allow(clippy::unwrap_used, reason = "these are tests")]
+
 use leeward_model::{
     address::VolumeAddress,
     name::{GroupName, PointId, SiteName},

@@ -21,9 +21,12 @@ use velero_plugin::{ActionError, BackupItemAction, BackupOutput, ItemId, Selecto
 /// See the module.
 pub(crate) struct PromoteSnapshot {
     cluster: Arc<Cluster>,
-    /// Per (namespace, point). A process lives for one backup, so these are few.
-    batches: Mutex<HashMap<(String, PointId), Arc<OnceCell<Batch>>>>,
+    /// A process lives for one backup, so these are few.
+    batches: Mutex<HashMap<Key, Arc<OnceCell<Batch>>>>,
 }
+
+/// Namespace and point.
+type Key = (String, PointId);
 
 /// A namespace's promotions, all begun.
 struct Batch {

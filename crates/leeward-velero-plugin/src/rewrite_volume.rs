@@ -7,7 +7,7 @@
 use crate::cluster::{Cluster, VOLUMES};
 use crate::site::Site;
 use crate::view::{self, UnknownOrigin};
-use leeward_model::address::{AddressError, VolumeAddress};
+use leeward_model::address::{AddressError, NfsLocation, VolumeAddress};
 use leeward_model::keys::PROMOTED_FROM;
 use leeward_model::rewrite::{RewriteError, Rewritten, rewrite};
 use serde_json::{Value, json};
@@ -23,12 +23,12 @@ enum VolumeError {
     #[error(transparent)]
     Origin(#[from] UnknownOrigin),
     #[error(transparent)]
-    Rewrite(#[from] RewriteError),
+    Rewrite(#[from] Box<RewriteError>),
     #[error(
         "PersistentVolume {pv} exists at this site and points at {existing}, but its copy is at {wanted}; Kubernetes cannot \
          change that: delete the PersistentVolume if it is left over (its data stays), then restore again [LW-0620]"
     )]
-    Elsewhere { pv: String, existing: VolumeAddress, wanted: VolumeAddress },
+    Elsewhere { pv: String, existing: NfsLocation, wanted: NfsLocation },
     #[error(
         "PersistentVolume {pv} exists at this site and belongs to claim {existing}, not to {wanted}; delete the \
          PersistentVolume if it is left over (its data stays), then restore again [LW-0621]"
@@ -40,7 +40,7 @@ enum VolumeError {
     )]
     Unusable { pv: String, state: String },
     #[error("PersistentVolume {pv} exists at this site, but its address cannot be read [LW-0622]")]
-    Unreadable { pv: String, source: AddressError },
+    Unreadable { pv: String, source: Box<AddressError> },
 }
 
 /// What to do about a volume that exists.
@@ -55,16 +55,17 @@ enum Existing {
 /// The volume as it is created here.
 fn rewritten(pv: &Value, restore: &Value, site: &Site) -> Result<Rewritten, VolumeError> {
     let source = view::origin(pv, || format!("PersistentVolume {}", view::name(pv)), restore)?;
-    Ok(rewrite(pv, &site.mapping, &source, &site.name)?)
+    Ok(rewrite(pv, &site.mapping, &source, &site.name).map_err(Box::new)?)
 }
 
 /// Whether the volume of that name that is here already will do.
 fn compare(existing: &Value, wanted: &Rewritten) -> Result<Existing, VolumeError> {
     let pv = || view::name(existing).to_owned();
-    let address = VolumeAddress::from_pv(existing).map_err(|source| VolumeError::Unreadable { pv: pv(), source })?;
+    let unreadable = |source| VolumeError::Unreadable { pv: pv(), source: Box::new(source) };
+    let (is, should) = (VolumeAddress::from_pv(existing).map_err(unreadable)?.nfs(), wanted.after.nfs());
     // Two ways to write down one directory are the same disk.
-    if address.nfs() != wanted.after.nfs() {
-        return Err(VolumeError::Elsewhere { pv: pv(), existing: address, wanted: wanted.after.clone() });
+    if is != should {
+        return Err(VolumeError::Elsewhere { pv: pv(), existing: is, wanted: should });
     }
     if !existing["metadata"]["deletionTimestamp"].is_null() {
         return Err(VolumeError::Unusable { pv: pv(), state: "is being deleted".to_owned() });
@@ -193,7 +194,8 @@ mod tests {
 
     #[test]
     fn what_is_here_but_wrong_is_an_error_that_says_what_to_do() {
-        let cases: [(fn(&mut Value), &str, &str); 5] = [
+        type Change = fn(&mut Value);
+        let cases: [(Change, &str, &str); 5] = [
             (|e| e["spec"]["nfs"]["server"] = "10.77.0.9".into(), "LW-0620", "nfs://10.77.0.9/vault/web-disk"),
             (|e| e["spec"]["claimRef"]["name"] = "other".into(), "LW-0621", "shop/other"),
             (|e| e["status"]["phase"] = "Failed".into(), "LW-0622", "Failed"),

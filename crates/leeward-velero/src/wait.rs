@@ -139,9 +139,9 @@ impl Velero {
             Ok(LocationState::Unavailable(why)) => Some(format!("Velero of site {site} cannot use its bucket: {why}")),
             Ok(LocationState::Missing) => Some(format!("site {site} has no BackupStorageLocation {:?}", self.location)),
             Ok(LocationState::Available) if kind != Kind::Location => Some(format!(
-                "Velero of site {site} has not moved {} {name} for {} s: is its server running in namespace {}?",
-                kind.name(),
+                "nothing has moved for {} s at {} {name}: is Velero's server running in namespace {} of site {site}?",
                 PATIENCE.as_secs(),
+                kind.name(),
                 self.namespace
             )),
             Ok(LocationState::Available) | Err(_) => None,

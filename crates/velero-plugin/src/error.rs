@@ -102,8 +102,12 @@ impl<E: std::error::Error> From<E> for ActionError {
         let mut message = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
-            message.push_str(": ");
-            message.push_str(&cause.to_string());
+            let text = cause.to_string();
+            // Some errors repeat their source in their own text.
+            if !message.ends_with(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
             source = cause.source();
         }
         Self { message, place: Location::caller().into(), code: Code::Unknown }
@@ -141,6 +145,16 @@ mod tests {
         let error = fails().unwrap_err();
         assert_eq!(error.message(), "outer: inner");
         assert!(error.place.file.ends_with("error.rs"), "{error:?}");
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer: {0}")]
+    struct Repeating(#[source] std::io::Error);
+
+    #[test]
+    fn a_cause_that_its_error_repeats_is_told_once() {
+        let error = ActionError::from(Repeating(std::io::Error::other("inner")));
+        assert_eq!(error.message(), "outer: inner");
     }
 
     #[test]

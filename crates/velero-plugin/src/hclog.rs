@@ -21,8 +21,9 @@ const MAX_LINE: usize = 60 * 1024;
 /// A control character takes six bytes in JSON, and the message alone has to fit.
 const MAX_VALUE: usize = 8 * 1024;
 
-/// Transport crates tell of every frame below this; at Velero's level debug they would drown the actions.
-const QUIET: [&str; 7] = ["h2", "hyper", "hyper_util", "kube_client", "rustls", "tonic", "tower"];
+/// Crates below the actions: at Velero's level debug they tell of every frame, and a warning of theirs (a broken watch, a
+/// certificate not checked) would count as a warning of the backup.
+const QUIET: [&str; 8] = ["h2", "hyper", "hyper_util", "kube_client", "kube_runtime", "rustls", "tonic", "tower"];
 
 /// Writes events as hclog JSON to stderr.
 #[derive(Debug, Default)]
@@ -38,7 +39,7 @@ impl HclogLayer {
 
 /// Makes [`HclogLayer`] the process's log, unless the program has chosen one already.
 pub(crate) fn install(level: LevelFilter) {
-    let quiet = QUIET.iter().map(|target| (*target, level.min(LevelFilter::WARN)));
+    let quiet = QUIET.iter().map(|target| (*target, level.min(LevelFilter::ERROR)));
     let filter = Targets::new().with_default(level).with_targets(quiet);
     // An error means that there is a subscriber: the program's choice stands.
     let _ = tracing_subscriber::registry().with(HclogLayer::new().with_filter(filter)).try_init();

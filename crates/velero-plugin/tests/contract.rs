@@ -1,25 +1,19 @@
 //! The wire contract, held by a real child process over its real socket.
 
+#![allow(clippy::unwrap_used)] // Helpers of tests, not only tests.
+
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use velero_plugin::Kind;
 use velero_plugin::host::{self, Host, HostError, Refused};
 
-/// The example, which cargo builds beside the tests.
-fn specimen() -> PathBuf {
-    let mut dir = std::env::current_exe().unwrap();
-    dir.pop();
-    if dir.ends_with("deps") {
-        dir.pop();
-    }
-    dir.join("examples/specimen")
-}
+const SPECIMEN: &str = env!("CARGO_BIN_EXE_velero-plugin-specimen");
 
 async fn start() -> Host {
     Host::start(
-        specimen(),
+        SPECIMEN,
         &["--log-level=info", "--features=EnableCSI", "--restore-resource-priorities", "a,b", "--bare"],
     )
     .await
@@ -55,7 +49,7 @@ async fn lists_every_action_with_the_command_that_started_it() {
     let listed = host.list().await.unwrap();
     assert_eq!(listed.len(), 9);
     for plugin in &listed {
-        assert_eq!(plugin.command, specimen().display().to_string());
+        assert_eq!(plugin.command, SPECIMEN);
     }
     let is = |kind: Kind, name: &str| listed.iter().any(|l| l.kind == kind.as_str() && l.name == name);
     assert!(is(Kind::BackupItemActionV2, "example.io/echo"));
@@ -139,7 +133,7 @@ async fn an_error_brings_its_text_and_its_line() {
     let error = refused(host.execute_backup("example.io/fail", &json!({"kind": "X"}), &backup()).await);
     assert_eq!((error.code, error.message.as_str()), (tonic::Code::Unknown, "invalid digit found in string"));
     let (file, line, function) = &error.stack[0];
-    assert!(file.ends_with("specimen.rs") && *line > 0, "{file}:{line}");
+    assert!(file.ends_with("specimen/main.rs") && *line > 0, "{file}:{line}");
     assert_eq!(function, "example.io/fail");
 }
 
@@ -150,7 +144,7 @@ async fn a_panic_fails_its_call_only_and_is_logged_as_json() {
     let error = refused(host.execute_backup("example.io/panic", &item, &backup()).await);
     assert_eq!(error.code, tonic::Code::Aborted);
     assert!(error.message.contains("specimen \"n7\" fell over"), "{}", error.message);
-    assert!(error.stack[0].0.ends_with("specimen.rs"));
+    assert!(error.stack[0].0.ends_with("specimen/main.rs"));
     host.execute_backup("example.io/echo", &item, &backup()).await.unwrap();
     let line = logged(&host, "panic: ").await;
     assert_eq!(
@@ -224,7 +218,7 @@ async fn sigint_is_passed_over_and_sigterm_ends() {
 
 #[tokio::test]
 async fn it_ends_when_its_host_is_gone() {
-    let mut child = host::command(&specimen(), [""; 0]).kill_on_drop(false).spawn().unwrap();
+    let mut child = host::command(SPECIMEN.as_ref(), [""; 0]).kill_on_drop(false).spawn().unwrap();
     let mut stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     tokio::io::AsyncBufReadExt::read_line(&mut stdout, &mut line).await.unwrap();
@@ -236,7 +230,7 @@ async fn it_ends_when_its_host_is_gone() {
 
 /// Runs it to its end with just these variables set: (exit code, stdout, stderr).
 fn run(variables: &[(&str, &str)]) -> (Option<i32>, String, String) {
-    let output = Command::new(specimen())
+    let output = Command::new(SPECIMEN)
         .env_remove("VELERO_PLUGIN")
         .envs(variables.iter().copied())
         .stdin(Stdio::null())

@@ -3,7 +3,7 @@
 use crate::{
     guest::{Guest, chain},
     guests::Guests,
-    objects::{api, claim_resource, get, merge, to_value, vmi_resource, volume_resource},
+    objects::{api, claim_resource, get, put_status, to_value, vmi_resource, volume_resource},
     observed::Outcome,
     qemu::StartError,
     record::{Disk, Record},
@@ -76,11 +76,11 @@ impl Handler {
             tracing::info!(namespace = vmi.namespace(), vm = vmi.name(), ?decision, "instance");
         }
         match (decision, guest) {
-            (Decision::Start, _) => return self.start(vmi).await,
+            (Decision::Start, _) => return self.start(&object, vmi).await,
             (Decision::Stop, Some(guest)) => guest.stop(vmi.grace(self.max_grace)),
             (Decision::Kill, Some(guest)) => guest.stop(Duration::ZERO),
-            (Decision::Report, Some(guest)) => self.report(vmi, &guest).await?,
-            (Decision::Finish(outcome), _) => self.finish(vmi, &outcome).await?,
+            (Decision::Report, Some(guest)) => self.report(&object, vmi, &guest).await?,
+            (Decision::Finish(outcome), _) => self.finish(&object, vmi, &outcome).await?,
             _ => {}
         }
         Ok(Action::await_change())
@@ -97,7 +97,7 @@ impl Handler {
         Ok(if up { Launcher::Up } else { Launcher::Down })
     }
 
-    async fn start(&self, vmi: Vmi<'_>) -> Result<Action, HandlerError> {
+    async fn start(&self, object: &DynamicObject, vmi: Vmi<'_>) -> Result<Action, HandlerError> {
         let begin = Instant::now();
         match self.launch(vmi).await {
             Ok(true) => {
@@ -110,7 +110,7 @@ impl Handler {
             Err(error) => {
                 let message = chain(&error);
                 tracing::warn!(namespace = vmi.namespace(), vm = vmi.name(), error = message, "guest not started");
-                self.finish(vmi, &Outcome::Failed { reason: "FailedStart", message }).await?;
+                self.finish(object, vmi, &Outcome::Failed { reason: "FailedStart", message }).await?;
                 Ok(Action::await_change())
             }
         }
@@ -143,12 +143,12 @@ impl Handler {
         Ok(self.guests.start(record).await?)
     }
 
-    async fn report(&self, vmi: Vmi<'_>, guest: &Guest) -> kube::Result<()> {
+    async fn report(&self, object: &DynamicObject, vmi: Vmi<'_>, guest: &Guest) -> kube::Result<()> {
         let disks: Vec<(&str, &str)> =
             guest.record.disks.iter().map(|disk| (disk.name.as_str(), disk.serial.as_str())).collect();
         let observed = guest.observed();
-        let Some(patch) = status::running(vmi.0, &observed, &disks, &status::now()) else { return Ok(()) };
-        merge(&api(&self.client, &vmi_resource(), vmi.namespace()), vmi.0, patch).await?;
+        let Some(changes) = status::running(vmi.0, &observed, &disks, &status::now()) else { return Ok(()) };
+        put_status(&api(&self.client, &vmi_resource(), vmi.namespace()), object, changes).await?;
         if let Some(pause) = &observed.paused {
             let volume = guest
                 .record
@@ -163,9 +163,9 @@ impl Handler {
         Ok(())
     }
 
-    async fn finish(&self, vmi: Vmi<'_>, outcome: &Outcome) -> kube::Result<()> {
-        let patch = status::finished(vmi.0, outcome, &status::now());
-        merge(&api(&self.client, &vmi_resource(), vmi.namespace()), vmi.0, patch).await?;
+    async fn finish(&self, object: &DynamicObject, vmi: Vmi<'_>, outcome: &Outcome) -> kube::Result<()> {
+        let changes = status::finished(vmi.0, outcome, &status::now());
+        put_status(&api(&self.client, &vmi_resource(), vmi.namespace()), object, changes).await?;
         match outcome {
             Outcome::Succeeded => {
                 self.tell(vmi, EventType::Normal, "Stopped", "The VirtualMachineInstance was shut down.").await;

@@ -178,13 +178,15 @@ fn running(pod: &Pod, address: &str, now: &str) -> Option<Value> {
         .iter()
         .filter(changed)
         .map(|(kind, value)| {
-            let mut condition =
-                json!({"type": kind, "status": text(*value), "lastProbeTime": null, "lastTransitionTime": now});
-            if !value {
-                condition["reason"] = json!("ReadinessGatesNotReady");
-                condition["message"] = json!("the corresponding condition of a pod readiness gate is not \"True\"");
-            }
-            condition
+            // Null takes out what an earlier False left.
+            let (reason, message) = match value {
+                true => (Value::Null, Value::Null),
+                false => (json!("ReadinessGatesNotReady"), json!("not every readiness gate of the Pod is \"True\"")),
+            };
+            json!({
+                "type": kind, "status": text(*value), "reason": reason, "message": message,
+                "lastProbeTime": null, "lastTransitionTime": now,
+            })
         })
         .collect();
     if phase(pod) == "Running" && conditions.is_empty() {

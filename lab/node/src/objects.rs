@@ -1,8 +1,8 @@
-//! Reading and patching objects as raw JSON, so that no field that this program does not know is ever lost.
+//! Reading and writing objects as raw JSON, so that no field that this program does not know is ever lost.
 
 use kube::{
     Api, Client,
-    api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams},
+    api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
 };
 use serde_json::Value;
 
@@ -49,9 +49,17 @@ pub(crate) fn to_value(object: &DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-/// Merges a patch into an object, unless it has changed since `seen` was read (conflict).
-pub(crate) async fn merge(api: &Api<DynamicObject>, seen: &Value, mut patch: Value) -> kube::Result<()> {
-    patch["metadata"]["resourceVersion"] = seen["metadata"]["resourceVersion"].clone();
-    let name = seen["metadata"]["name"].as_str().unwrap_or_default();
-    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.map(|_| ())
+/// Writes the status fields in `changes` into an object, unless it has changed since `seen` was read (conflict).
+///
+/// The whole object is put, as virt-handler does: the API server's merge patch drops every `null` in a list that it
+/// replaces (`lastProbeTime`), and virt-controller, whose own patches test the list with its nulls, then fails for ever.
+pub(crate) async fn put_status(api: &Api<DynamicObject>, seen: &DynamicObject, changes: Value) -> kube::Result<()> {
+    let mut object = seen.clone();
+    if let Value::Object(changes) = changes {
+        for (field, value) in changes {
+            object.data["status"][field] = value;
+        }
+    }
+    let name = object.metadata.name.clone().unwrap_or_default();
+    api.replace(&name, &PostParams::default(), &object).await.map(|_| ())
 }

@@ -1,7 +1,7 @@
 //! The status of a VirtualMachineInstance as virt-handler writes it: pure.
 //!
 //! `Ready` is not written here: virt-controller derives it from the phase and the Pod. The definition of the kind has
-//! no status subresource, so patches are of the object itself.
+//! no status subresource, so the object itself is written.
 
 use crate::observed::{Observed, Outcome};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ pub(crate) fn now() -> String {
     jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// What has to be changed so that the object says how its running guest is; `None` if it already does. `disks` are the
+/// The status fields that have to change so that the object says how its running guest is; `None` if it already does. `disks` are the
 /// guest's disks as (name, serial) in QEMU's order.
 pub(crate) fn running(vmi: &Value, guest: &Observed, disks: &[(&str, &str)], now: &str) -> Option<Value> {
     let status = &vmi["status"];
@@ -50,10 +50,10 @@ pub(crate) fn running(vmi: &Value, guest: &Observed, disks: &[(&str, &str)], now
         }
     }
     phase(&mut changes, status, "Running", now);
-    (changes != json!({})).then(|| json!({ "status": changes }))
+    (changes != json!({})).then_some(changes)
 }
 
-/// What has to be changed so that the object says that it is over.
+/// The status fields that have to change so that the object says that it is over.
 pub(crate) fn finished(vmi: &Value, outcome: &Outcome, now: &str) -> Value {
     let status = &vmi["status"];
     let mut conditions = list(&status["conditions"]);
@@ -73,7 +73,7 @@ pub(crate) fn finished(vmi: &Value, outcome: &Outcome, now: &str) -> Value {
         }
     }
     changes["conditions"] = Value::Array(conditions);
-    json!({ "status": changes })
+    changes
 }
 
 fn list(value: &Value) -> Vec<Value> {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn merged(mut vmi: Value, patch: &Value) -> Value {
-        for (key, value) in patch["status"].as_object().unwrap() {
+        for (key, value) in patch.as_object().unwrap() {
             vmi["status"][key] = value.clone();
         }
         vmi

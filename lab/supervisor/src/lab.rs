@@ -263,9 +263,10 @@ impl Lab {
             state.plugins.insert(site, plugins);
             self.root.write_state(&state)?;
         }
-        let before = jiff::Timestamp::now();
+        let cluster = self.cluster(site).await?;
+        start::forget_validation(&cluster).await?;
         self.start_proc(site, "velero").await?;
-        start::wait_for_velero(&self.root, &self.cluster(site).await?, site, before).await
+        start::wait_for_velero(&self.root, &cluster, self.topology.find(site, "velero")?).await
     }
 
     /// What Velero loads at each site.

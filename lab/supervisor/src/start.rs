@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures::future::try_join_all;
-use serde_json::Value;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::cluster::Cluster;
 use crate::inputs::Inputs;
 use crate::place::{Place, Site};
-use crate::process::Stage;
+use crate::process::{Process, Stage};
 use crate::progress::Progress;
 use crate::record::Record;
 use crate::root::Root;
@@ -107,31 +108,36 @@ impl Start<'_> {
             self.stage(site, Stage::Workers).await?;
             self.stage(site, Stage::Sidecars).await
         };
-        let before = jiff::Timestamp::now();
         tokio::try_join!(self.stage(site, Stage::Controllers), resources)?;
         step("all processes run");
-        wait_for_velero(self.root, &cluster, site, before).await?;
+        wait_for_velero(self.root, &cluster, self.topology.find(site, "velero")?).await?;
         step("Velero sees its backup location");
         self.check_alive(site)
     }
 }
 
-/// Waits until Velero, started after `since`, has found its backup location available.
-pub(crate) async fn wait_for_velero(root: &Root, cluster: &Cluster, site: Site, since: jiff::Timestamp) -> Result<()> {
-    let process = Topology::new(root, &root_inputs(root)?, &Secrets::load(root)?).find(site, "velero")?.clone();
+/// Makes Velero's backup location look as if it had never been validated, so that [`wait_for_velero`] waits for the
+/// Velero that is started next. Its phase stays: a Velero that starts with an unavailable location looks for backups to
+/// sync only a minute later.
+pub(crate) async fn forget_validation(cluster: &Cluster) -> Result<()> {
+    let locations = cluster.api("velero.io/v1", "BackupStorageLocation", Some(velero::NAMESPACE));
+    let patch = json!({ "status": { "lastValidationTime": null } });
+    locations.patch("default", &PatchParams::default(), &Patch::Merge(patch)).await?;
+    Ok(())
+}
+
+/// Waits until Velero has found its backup location available.
+pub(crate) async fn wait_for_velero(root: &Root, cluster: &Cluster, velero: &Process) -> Result<()> {
     let locations = cluster.api("velero.io/v1", "BackupStorageLocation", Some(velero::NAMESPACE));
     let available = |location: &Value| {
-        let text = |pointer: &str| location.pointer(pointer).and_then(Value::as_str);
-        let validated = text("/status/lastValidationTime").and_then(|at| at.parse::<jiff::Timestamp>().ok());
-        // The time has whole seconds.
-        text("/status/phase") == Some("Available") && validated.is_some_and(|at| at.as_second() >= since.as_second())
+        location["status"]["phase"] == "Available" && location["status"]["lastValidationTime"].is_string()
     };
     let ended = async {
         loop {
             tokio::time::sleep(Duration::from_millis(500)).await;
-            let record = Record::read(&root.pid(site, "velero"));
+            let record = Record::read(&root.pid(velero.place, &velero.name));
             if record.is_none_or(|record| !record.alive()) {
-                return probe::died(root, &process);
+                return probe::died(root, velero);
             }
         }
     };
@@ -139,8 +145,4 @@ pub(crate) async fn wait_for_velero(root: &Root, cluster: &Cluster, site: Site, 
         seen = cluster.wait(&locations, "default", VELERO_LIMIT, "velero", available) => seen.map(drop),
         error = ended => Err(error.into()),
     }
-}
-
-fn root_inputs(root: &Root) -> Result<Inputs> {
-    Ok(root.state()?.context("the lab's state is gone")?.inputs)
 }

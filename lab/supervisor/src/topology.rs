@@ -124,12 +124,10 @@ fn virt_controller(root: &Root, inputs: &Inputs, site: Site) -> Process {
         .args(["--launcher-image=leeward.io/lab/virt-launcher", "--exporter-image=leeward.io/lab/virt-exporter"])
         .args([file("prom-cert-file", "server.crt"), file("prom-key-file", "server.key")])
         .args([format!("--listen={}", site.address()), "--port=8182".into()])
-        // There is one; started anew it must not wait for its own former lease.
-        .args([
-            "--leader-elect-lease-duration=3s",
-            "--leader-elect-renew-deadline=2s",
-            "--leader-elect-retry-period=1s",
-        ])
+        // It ends when it cannot renew its lease; two busy cores must not be enough for that. Started anew it takes its
+        // own lease over at once: its name is the machine's.
+        .args(["--leader-elect-lease-duration=60s", "--leader-elect-renew-deadline=45s"])
+        .args(["--leader-elect-retry-period=1s"])
         .ready(Probe::Tcp((site.address(), 8182).into()))
 }
 

@@ -12,7 +12,7 @@ use leeward_model::{
     rewrite,
     run::{RunKind, Step},
 };
-use leeward_storage::{SyncRequest, SyncVolume, VolumeRef};
+use leeward_storage::{PointManifest, SyncRequest, SyncVolume, VolumeRef};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -102,21 +102,10 @@ impl SitesPerformer<'_> {
     /// sends only what changes from here on, and a failover back would have something to start from at once.
     pub(super) async fn reprotect(&self, plan: &Plan, outputs: &Outputs<'_>) -> Result<Value, StepError> {
         let held = self.storage.points(&plan.source, &plan.group).await?;
-        let request = SyncRequest {
-            group: plan.group.clone(),
-            point: plan.point.clone(),
-            base: held.last().map(|manifest| manifest.point.clone()).filter(|point| *point != plan.point),
-            from: plan.source.clone(),
-            to: plan.source.clone(),
-            volumes: plan
-                .volumes
-                .iter()
-                .filter(|volume| volume.copy == Copy::Stopped)
-                .map(|volume| SyncVolume { seed: None, ..self.live(volume) })
-                .collect(),
-            carried: Vec::new(),
+        let manifest = match held.iter().find(|manifest| manifest.point == plan.point) {
+            Some(made) => made.clone(),
+            None => self.storage.sync(&self.own_disks(plan, held.last())).await?,
         };
-        let manifest = self.storage.sync(&request).await?;
         let record = PointRecord {
             manifest,
             backup: outputs.of::<BackupMade>(Step::BackUpFinal)?.backup,
@@ -126,6 +115,19 @@ impl SitesPerformer<'_> {
         };
         self.state.write_point(&record).await?;
         Ok(Value::Null)
+    }
+
+    fn own_disks(&self, plan: &Plan, base: Option<&PointManifest>) -> SyncRequest {
+        let disks = plan.volumes.iter().filter(|volume| volume.copy == Copy::Stopped);
+        SyncRequest {
+            group: plan.group.clone(),
+            point: plan.point.clone(),
+            base: base.map(|manifest| manifest.point.clone()),
+            from: plan.source.clone(),
+            to: plan.source.clone(),
+            volumes: disks.map(|volume| SyncVolume { seed: Some(volume.before.clone()), ..self.live(volume) }).collect(),
+            carried: Vec::new(),
+        }
     }
 
     /// The PV as it stands at the target now, where the next run starts from.

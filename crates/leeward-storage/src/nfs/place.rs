@@ -76,7 +76,7 @@ impl About<'_> {
             Some("absent") => {
                 StorageError::VolumeEmpty { site, volume, path: word(1), reason: "does not exist".into() }
             }
-            Some("unsafe") => StorageError::UnsafePath { site, volume, path: word(1), reason: "see there".into() },
+            Some("unsafe") => StorageError::UnsafePath { site, volume, path: word(1), reason: word(2) },
             Some("not-a-file") => StorageError::NotAFile { site, volume, file: word(1), kind: word(2) },
             Some("busy") => StorageError::Busy { site, group: self.group.to_owned() },
             Some("full") => StorageError::Full { site, doing: self.doing, needed: number(1), free: number(2) },

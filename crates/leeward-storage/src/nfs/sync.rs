@@ -189,7 +189,13 @@ impl NfsAdapter {
     async fn scan_point(&self, request: &SyncRequest, to: Remote<'_>, key: &str) -> Result<Scan, StorageError> {
         let folder = format!("{OWN}/points/{}/{}.partial/{key}", request.group, request.point);
         let about = About { remote: to, group: request.group.as_str(), key, doing: "reading back what was sent" };
-        self.scan(about, &folder).await
+        match self.scan(about, &folder).await {
+            // Nobody but another sync of the same point writes there, or renames it.
+            Err(StorageError::VolumeEmpty { site, .. } | StorageError::SourceChanged { site, .. }) => {
+                Err(StorageError::Busy { site, group: request.group.to_string() })
+            }
+            found => found,
+        }
     }
 
     /// Makes one volume's folder in the partial point what it is at the source, and proves it.

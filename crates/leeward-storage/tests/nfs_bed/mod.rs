@@ -1,6 +1,7 @@
 //! Two file servers on this machine: folders, and an rsync daemon each. The control command runs scripts here; a file cuts
 //! it off. `rsync` goes through a wrapper, so that tests can slow it down, kill it, and act while it is about to run.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
+#![allow(clippy::unwrap_used, reason = "these are tests")]
 
 use leeward_model::{
     address::VolumeAddress,

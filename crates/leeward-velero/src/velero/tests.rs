@@ -161,7 +161,7 @@ async fn a_velero_that_does_not_run_is_named_after_a_while_and_at_the_deadline()
     assert_eq!(start.elapsed().as_secs(), 60);
     assert!(error.contains("Velero of site west to begin Backup shop-rp-1") && error.ends_with("[LW-0209]"), "{error}");
     assert!(
-        said.all().iter().any(|what| what.contains("is its server running in namespace velero?")),
+        said.all().iter().any(|what| what.contains("is Velero's server running in namespace velero of site west?")),
         "{:?}",
         said.all()
     );

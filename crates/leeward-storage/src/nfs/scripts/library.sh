@@ -22,16 +22,16 @@ descend() {
     IFS=/
     set -f
     for part in $2; do
-        if [ -L "./$part" ]; then fail unsafe "$here/$part is a symbolic link"; fi
+        if [ -L "./$part" ]; then fail unsafe "$here/$part" "it is a symbolic link"; fi
         if [ ! -e "./$part" ]; then
             if [ -z "${3-}" ]; then fail absent "$here/$part"; fi
             # Another script may be about to make the same one.
             mkdir -- "./$part" 2>/dev/null || [ -d "./$part" ] || mkdir -- "./$part"
         fi
-        if [ ! -d "./$part" ]; then fail unsafe "$here/$part is not a folder"; fi
+        if [ ! -d "./$part" ]; then fail unsafe "$here/$part" "it is a file"; fi
         cd -P -- "./$part"
         here=${here%/}/$part
-        if [ "$(pwd -P)" != "$here" ]; then fail unsafe "$here leads to $(pwd -P)"; fi
+        if [ "$(pwd -P)" != "$here" ]; then fail unsafe "$here" "it leads to $(pwd -P)"; fi
     done
     set +f
     IFS=$old_ifs
