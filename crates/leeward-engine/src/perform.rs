@@ -108,7 +108,7 @@ impl Performer for SitesPerformer<'_> {
             Step::TakeEpoch => self.take_epoch(plan).await,
             Step::StopVms => self.stop_vms(plan).await,
             Step::FenceSource => self.fence_source(plan).await,
-            Step::FinalSync => self.final_sync(plan).await,
+            Step::FinalSync => self.final_sync(plan, outputs).await,
             Step::VerifyPoint => self.verify_point(plan).await,
             Step::Present => self.present(plan, outputs).await,
             Step::Restore => self.restore(plan, outputs).await,

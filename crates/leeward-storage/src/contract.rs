@@ -50,6 +50,7 @@ pub async fn data(bed: &dyn Bed) {
     the_newest_point_stays(bed).await;
     divergence_tells_same_from_changed(bed).await;
     the_other_direction_works(bed).await;
+    a_site_makes_a_point_of_its_own_disks(bed).await;
     nonsense_is_refused(bed).await;
     the_dead_are_not_waited_for(bed).await;
 }
@@ -365,13 +366,31 @@ async fn the_other_direction_works(bed: &dyn Bed) {
     assert!(bed.read(&home, &old, "disk.img").await == Some(image(7)), "the point's content is presented");
 }
 
+async fn a_site_makes_a_point_of_its_own_disks(bed: &dyn Bed) {
+    let of = "own";
+    let home = bed.sites().0;
+    let live = bed.address(&home, "own-a");
+    for (name, seed, content) in [("rp-1", Some(live.clone()), 1), ("rp-2", None, 2)] {
+        put(bed, of, "a", &image(content)).await;
+        let mut own = request(bed, of, name, i64::from(content), &["a"]);
+        own.to = home.clone();
+        own.volumes[0].seed = seed;
+        let made = bed.adapter().sync(&own).await.unwrap();
+        bed.adapter().verify(&home, &made).await.unwrap();
+        assert!(bed.read(&home, &live, "disk.img").await == Some(image(content)), "a source is only read");
+        let volume = VolumeRef { key: "pv-own-a".to_owned(), address: live.clone() };
+        assert!(bed.adapter().divergence(&home, &made, &[volume]).await.unwrap()[0].is_same());
+    }
+    assert_eq!(bed.adapter().points(&home, &group(of)).await.unwrap().len(), 2);
+}
+
 async fn nonsense_is_refused(bed: &dyn Bed) {
     let of = "nonsense";
     put(bed, of, "a", &image(1)).await;
     let good = request(bed, of, "rp-1", 10, &["a"]);
     let doubled = SyncRequest { carried: vec!["pv-nonsense-a".to_owned()], ..good.clone() };
     let climbing = SyncRequest { carried: vec!["../x".to_owned()], ..good.clone() };
-    let looped = SyncRequest { to: good.from.clone(), ..good.clone() };
+    let looped = SyncRequest { base: Some(good.point.clone()), ..good.clone() };
     for wrong in [doubled, climbing, looped] {
         let refused = bed.adapter().sync(&wrong).await;
         assert!(matches!(refused, Err(StorageError::BadRequest { .. })), "{refused:?}");

@@ -1,7 +1,10 @@
 //! Restore, VirtualMachines: every machine lands halted and keeps its run strategy in an annotation. Only a run starts it.
 
 use crate::view;
-use leeward_model::vm::{HALTED, halted, strategy};
+use leeward_model::{
+    keys::RUN_STRATEGY,
+    vm::{HALTED, halted, original_strategy, strategy},
+};
 use serde_json::Value;
 use velero_plugin::{ActionError, RestoreInput, RestoreItemAction, RestoreOutput, Selector, async_trait};
 
@@ -17,9 +20,12 @@ struct NotHalted {
     vm: String,
 }
 
-fn land(vm: &Value) -> Result<Value, NotHalted> {
-    let landed = halted(vm);
+/// `stored` is the machine as the backup has it: another plug-in (KubeVirt's own, told so by a label on the Restore) may have
+/// halted `vm` before, and its strategy would be lost.
+fn land(vm: &Value, stored: &Value) -> Result<Value, NotHalted> {
+    let mut landed = halted(vm);
     if strategy(&landed) == Some(HALTED) {
+        landed["metadata"]["annotations"][RUN_STRATEGY] = original_strategy(stored).into();
         Ok(landed)
     } else {
         Err(NotHalted { vm: format!("{}/{}", view::namespace(vm), view::name(vm)) })
@@ -33,26 +39,29 @@ impl RestoreItemAction for HaltVm {
     }
 
     async fn execute(&self, input: RestoreInput<'_>) -> Result<RestoreOutput, ActionError> {
-        Ok(RestoreOutput::changed(land(&input.item)?))
+        Ok(RestoreOutput::changed(land(&input.item, &input.item_from_backup)?))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use leeward_model::keys::RUN_STRATEGY;
     use serde_json::json;
 
     #[test]
     fn lands_halted_or_not_at_all() {
         let vm =
             json!({"kind": "VirtualMachine", "metadata": {"name": "db"}, "spec": {"running": true, "new-field": {}}});
-        let got = land(&vm).unwrap();
+        let got = land(&vm, &vm).unwrap();
         assert_eq!(got["spec"], json!({"new-field": {}, "runStrategy": "Halted"}));
         assert_eq!(got["metadata"]["annotations"][RUN_STRATEGY], "Always");
 
-        let text =
-            land(&json!({"metadata": {"namespace": "shop", "name": "odd"}, "spec": "x"})).unwrap_err().to_string();
+        // Halted by somebody else on the way: the strategy is the backup's.
+        let late = land(&json!({"metadata": {"name": "db"}, "spec": {"runStrategy": "Halted"}}), &vm).unwrap();
+        assert_eq!(late["metadata"]["annotations"][RUN_STRATEGY], "Always");
+
+        let odd = json!({"metadata": {"namespace": "shop", "name": "odd"}, "spec": "x"});
+        let text = land(&odd, &odd).unwrap_err().to_string();
         assert!(text.contains("shop/odd") && text.contains("LW-0640"), "{text}");
     }
 }

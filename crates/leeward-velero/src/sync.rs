@@ -2,9 +2,9 @@
 //!
 //! Velero finds the other site's backups by itself, but only on a clock: its sync controller ignores every event (its watch
 //! of `BackupStorageLocation`s is filtered to nothing) and wakes once a minute, and as it measures the period from the *end*
-//! of its last sync, every other minute in practice. Neither `backupSyncPeriod` nor a changed location wakes it sooner. So
+//! of its last sync, it may skip every other one. Neither `backupSyncPeriod` nor a changed location wakes it sooner. So
 //! that staging does not wait up to two minutes for nothing, Leeward does for one named backup what that controller would
-//! do next. What makes it safe:
+//! do next: 0.1 s instead of 32 to 48 s where it was measured (Velero 1.18.2), with the same object. What makes it safe:
 //!
 //! - **It is the same object.** [`synced`] takes `velero-backup.json` from the bucket and changes what the sync controller
 //!   changes: namespace, storage location (field and label), no resource version, no owners. The uid and the times

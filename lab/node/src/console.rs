@@ -92,9 +92,12 @@ impl Drop for Changes {
     }
 }
 
-/// The lines of a log from a place in it on, for a guest that no longer runs.
+/// The lines of a log from a place in it on, for a guest that no longer runs. A log that was removed has none.
 pub(crate) fn lines_from(path: &Path, offset: u64) -> io::Result<Vec<String>> {
-    let mut file = File::open(path)?;
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        file => file?,
+    };
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;

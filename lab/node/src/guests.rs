@@ -15,6 +15,7 @@ use crate::{
     record::{Record, StateDir, key},
     retry::IoRetry,
 };
+use leeward_lab_guest::console::parse_line;
 use std::{
     collections::HashMap,
     fs::{self, OpenOptions},
@@ -50,11 +51,15 @@ enum Slot {
 
 impl Guests {
     /// Finds the guests that an earlier run of this program left.
-    pub(crate) fn adopt(rules: Rules, state: StateDir) -> io::Result<Guests> {
+    pub(crate) async fn adopt(rules: Rules, state: StateDir) -> io::Result<Guests> {
         let guests =
             Guests { rules, state: Arc::new(state), known: Mutex::new(HashMap::new()), changes: watch::channel(0).0 };
         for record in guests.state.load_all()? {
             let key = record.key();
+            if record.process.is_none() && guests.undo_start(&record).await? {
+                tracing::info!(guest = key, uid = record.uid, "its start was interrupted, undone");
+                continue;
+            }
             let guest = guests.take_over(record)?;
             let alive = guest.observed().is_alive();
             tracing::info!(guest = key, uid = guest.record.uid, alive, "found again");
@@ -121,6 +126,26 @@ impl Guests {
         record.process = self.state.process(record);
         self.state.save(record).map_err(files)?;
         self.take_over(record.clone()).map_err(files)
+    }
+
+    /// Undoes a start of which this program did not see the end, so that it is made again: `false` if the guest came
+    /// up all the same. A QEMU that has no `.pid` file yet would otherwise come up unknown to anybody, and hold the disks.
+    async fn undo_start(&self, record: &Record) -> io::Result<bool> {
+        if self.state.process(record).is_some() {
+            return Ok(false);
+        }
+        for identity in self.state.starting(record)? {
+            if let Some(handle) = Handle::open(identity)? {
+                handle.kill()?;
+                handle.ended().await;
+            }
+        }
+        let printed = lines_from(&self.state.file(&record.key(), ".console.log"), record.console_offset)?;
+        if printed.iter().any(|line| parse_line(line).is_some()) {
+            return Ok(false);
+        }
+        self.state.forget(&record.key())?;
+        Ok(true)
     }
 
     fn take_over(&self, mut record: Record) -> io::Result<Guest> {

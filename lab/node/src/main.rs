@@ -136,6 +136,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let seconds = Duration::from_secs;
     let io_retry = (seconds(arguments.io_retry_first_seconds), seconds(arguments.io_retry_max_seconds));
     let guests = Guests::adopt(Rules { boot, accel, io_retry }, state)
+        .await
         .context("finding the guests of an earlier run [LW-0979]")?;
     let guests = Arc::new(guests);
     let max_grace = seconds(arguments.max_grace_seconds);

@@ -128,10 +128,28 @@ impl StateDir {
         }
         let pid = fs::read_to_string(self.file(&record.key(), ".pid")).ok()?.trim().parse().ok()?;
         let identity = Identity::of(pid)?;
-        // The number may be another process's by now; QEMU carries the instance's uid on its command line.
-        let command_line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        command_line.split(|&byte| byte == 0).any(|word| word == record.uid.as_bytes()).then_some(identity)
+        // The number may be another process's by now.
+        is_of(pid, &record.uid).then_some(identity)
     }
+
+    /// Every process that was started as QEMU for this record, also one that has not come as far as its `.pid` file.
+    pub(crate) fn starting(&self, record: &Record) -> io::Result<Vec<Identity>> {
+        let mut found = Vec::new();
+        for entry in fs::read_dir("/proc")? {
+            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            if is_of(pid, &record.uid) {
+                found.extend(Identity::of(pid));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Whether a process is QEMU for this instance: it carries the instance's uid on its command line.
+fn is_of(pid: i32, uid: &str) -> bool {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<&[u8]> = words.split(|&byte| byte == 0).collect();
+    words.windows(2).any(|pair| pair[0] == b"-uuid" && pair[1] == uid.as_bytes())
 }
 
 #[cfg(test)]
@@ -173,6 +191,11 @@ mod tests {
         assert_eq!(state.process(&record()).map(|found| found.pid), i32::try_from(child.id()).ok());
         let other = Record { uid: "0b64f3a5-76e4-4b0c-a1cd-000000000002".into(), ..record() };
         assert_eq!(state.process(&other), None);
+        assert_eq!(state.starting(&other).unwrap(), []);
+        fs::remove_file(state.file("shop.db", ".pid")).unwrap();
+        assert_eq!(state.process(&record()), None);
+        let found = state.starting(&record()).unwrap();
+        assert!(found.iter().any(|found| i32::try_from(child.id()) == Ok(found.pid)), "{found:?}");
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(state.process(&record()), None);

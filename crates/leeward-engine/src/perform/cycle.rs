@@ -93,24 +93,14 @@ impl SitesPerformer<'_> {
                         seed: Some(volume.after.clone()),
                     });
                 }
-                Copy::Stopped => volumes.push(self.live(volume)),
+                // It has been off since before the plan was made; when, nobody knows, so now is the honest upper bound.
+                Copy::Stopped => volumes.push(live(volume, (self.clock)())),
                 Copy::Carried { .. } | Copy::AtPoint { .. } => carried.push(volume.pv.clone()),
                 Copy::Never { .. } => {}
             }
         }
         let manifest = self.sync(plan, volumes, carried).await?;
         output(&manifest)
-    }
-
-    /// The live volume of a VM that is off.
-    pub(super) fn live(&self, volume: &VolumePlan) -> SyncVolume {
-        SyncVolume {
-            key: volume.pv.clone(),
-            source: volume.before.clone(),
-            consistency: Consistency::Stopped,
-            at: (self.clock)(),
-            seed: Some(volume.after.clone()),
-        }
     }
 
     pub(super) async fn sync(&self, plan: &Plan, volumes: Vec<SyncVolume>, carried: Vec<String>) -> Result<PointManifest, StepError> {
@@ -249,6 +239,17 @@ async fn promoted_address(site: &Site, plan: &Plan, volume: &VolumePlan) -> Resu
     let pv = site.get(PV, None, pv_name).await?.ok_or_else(|| wrong(format!("volume {pv_name}"), "does not exist"))?;
     VolumeAddress::from_pv(&pv)
         .map_err(|error| wrong(format!("volume {pv_name}"), &format!("has an address that cannot be read: {error}")).into())
+}
+
+/// The live volume of a VM that is off, with the moment that its data is of.
+pub(super) fn live(volume: &VolumePlan, at: jiff::Timestamp) -> SyncVolume {
+    SyncVolume {
+        key: volume.pv.clone(),
+        source: volume.before.clone(),
+        consistency: Consistency::Stopped,
+        at,
+        seed: Some(volume.after.clone()),
+    }
 }
 
 /// A step's output as the journal keeps it.

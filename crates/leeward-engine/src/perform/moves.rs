@@ -1,6 +1,10 @@
 //! The steps of a run that changes the active site: stop → fence → final sync → present → restore → start → reprotect.
 
-use super::{BackupMade, SitesPerformer, claims_of, cycle::output, names_of, vms_of};
+use super::{
+    BackupMade, SitesPerformer, claims_of,
+    cycle::{live, output},
+    names_of, vms_of,
+};
 use crate::{
     error::{SiteError, StepError},
     executor::Outputs,
@@ -13,13 +17,20 @@ use leeward_model::{
     run::{RunKind, Step},
 };
 use leeward_storage::{PointManifest, SyncRequest, SyncVolume, VolumeRef};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+
+/// When the last VM had stopped: the moment that the disks are of.
+#[derive(Debug, Serialize, Deserialize)]
+struct Stopped {
+    stopped: jiff::Timestamp,
+}
 
 impl SitesPerformer<'_> {
     pub(super) async fn stop_vms(&self, plan: &Plan) -> Result<Value, StepError> {
         vms::stop(self.site(&plan.source)?, &names_of(plan)).await?;
-        Ok(json!({"stopped": (self.clock)()}))
+        output(&Stopped { stopped: (self.clock)() })
     }
 
     pub(super) async fn fence_source(&self, plan: &Plan) -> Result<Value, StepError> {
@@ -28,8 +39,10 @@ impl SitesPerformer<'_> {
         output(&proof)
     }
 
-    pub(super) async fn final_sync(&self, plan: &Plan) -> Result<Value, StepError> {
-        let volumes = plan.volumes.iter().filter(|volume| volume.copy == Copy::Stopped).map(|volume| self.live(volume)).collect();
+    pub(super) async fn final_sync(&self, plan: &Plan, outputs: &Outputs<'_>) -> Result<Value, StepError> {
+        let Stopped { stopped } = outputs.of(Step::StopVms)?;
+        let disks = plan.volumes.iter().filter(|volume| volume.copy == Copy::Stopped);
+        let volumes = disks.map(|volume| live(volume, stopped)).collect();
         output(&self.sync(plan, volumes, Vec::new()).await?)
     }
 
@@ -104,7 +117,7 @@ impl SitesPerformer<'_> {
         let held = self.storage.points(&plan.source, &plan.group).await?;
         let manifest = match held.iter().find(|manifest| manifest.point == plan.point) {
             Some(made) => made.clone(),
-            None => self.storage.sync(&self.own_disks(plan, held.last())).await?,
+            None => self.storage.sync(&own_disks(plan, held.last(), outputs.of::<Stopped>(Step::StopVms)?.stopped)).await?,
         };
         let record = PointRecord {
             manifest,
@@ -117,23 +130,24 @@ impl SitesPerformer<'_> {
         Ok(Value::Null)
     }
 
-    fn own_disks(&self, plan: &Plan, base: Option<&PointManifest>) -> SyncRequest {
-        let disks = plan.volumes.iter().filter(|volume| volume.copy == Copy::Stopped);
-        SyncRequest {
-            group: plan.group.clone(),
-            point: plan.point.clone(),
-            base: base.map(|manifest| manifest.point.clone()),
-            from: plan.source.clone(),
-            to: plan.source.clone(),
-            volumes: disks.map(|volume| SyncVolume { seed: Some(volume.before.clone()), ..self.live(volume) }).collect(),
-            carried: Vec::new(),
-        }
-    }
-
     /// The PV as it stands at the target now, where the next run starts from.
     fn as_target_has_it(&self, plan: &Plan, volume: &VolumePlan) -> Value {
         // The plan could not have been made if this failed.
         rewrite::rewrite(&volume.object, self.mapping.0, &plan.source, &plan.target)
             .map_or_else(|_| volume.object.clone(), |rewritten| rewritten.pv)
+    }
+}
+
+/// A point at the source, of its own stopped disks.
+fn own_disks(plan: &Plan, base: Option<&PointManifest>, stopped: jiff::Timestamp) -> SyncRequest {
+    let disks = plan.volumes.iter().filter(|volume| volume.copy == Copy::Stopped);
+    SyncRequest {
+        group: plan.group.clone(),
+        point: plan.point.clone(),
+        base: base.map(|manifest| manifest.point.clone()),
+        from: plan.source.clone(),
+        to: plan.source.clone(),
+        volumes: disks.map(|volume| SyncVolume { seed: Some(volume.before.clone()), ..live(volume, stopped) }).collect(),
+        carried: Vec::new(),
     }
 }

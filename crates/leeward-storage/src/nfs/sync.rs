@@ -207,9 +207,11 @@ impl NfsAdapter {
         read: &Read<'_>,
     ) -> Result<(), StorageError> {
         let key = &read.volume.key;
+        // What was cloned may be right already: from the base, or at the same site from the source itself.
+        let look_first = read.in_base || request.from == request.to;
         let mut last = String::new();
         for attempt in 0..=ATTEMPTS {
-            if attempt > 0 || !read.in_base {
+            if attempt > 0 || !look_first {
                 self.push(request, from, to, read).await?;
             }
             let found = self.scan_point(request, to, key).await?;
@@ -217,7 +219,7 @@ impl NfsAdapter {
                 None => return Ok(()),
                 Some((file, difference)) => last = format!("{file:?} at site {} {difference}", to.site),
             }
-            tracing::warn!(volume = %key, difference = %last, "sending again");
+            tracing::debug!(volume = %key, difference = %last, "sending");
         }
         Err(StorageError::Transfer { from: from.site.clone(), to: to.site.clone(), volume: key.clone(), reason: last })
     }

@@ -1,0 +1,63 @@
+//! The lab that the tests play on, and what they share.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use anyhow::{Context, Result, bail};
+use leeward_lab::{Lab, Root, Site};
+use leeward_lab_story::{leeward::Leeward, parts::Stage, tell::Tale};
+use std::{future::Future, path::PathBuf};
+
+/// Plays `test` on the lab that `cargo xtask test` has brought up.
+///
+/// Without a lab nothing is tested: that is a failure where the lab is required, and said aloud everywhere else.
+pub fn on_the_lab<T: AsyncFnOnce(&Stage<'_>) -> Result<()>>(test: T) {
+    let Ok(program) = std::env::var("LEEWARD_PROGRAM") else {
+        assert!(std::env::var_os("LEEWARD_REQUIRE_LAB").is_none(), "there is no lab: run `cargo xtask test`");
+        eprintln!("NOT RUN: this needs the lab; `cargo xtask test` brings it up");
+        return;
+    };
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let lab = Lab::attach(&Root::from_env()).expect("the lab is up");
+        let config = PathBuf::from(std::env::var_os("LEEWARD_CONFIG").expect("LEEWARD_CONFIG names the configuration"));
+        let leeward = Leeward { program: program.into(), config };
+        let tale = Tale::begin("test", true);
+        let stage = Stage { lab: &lab, leeward: &leeward, tale: &tale };
+        if let Err(error) = test(&stage).await {
+            panic!("{error:#}");
+        }
+        let failures = tale.failures(0);
+        assert!(failures.is_empty(), "{}", failures.join("\n"));
+    });
+}
+
+/// Brings the group home, with its VMs running there and nothing unfinished.
+pub async fn at_home(stage: &Stage<'_>) -> Result<()> {
+    stage.bring_to(Site::East).await
+}
+
+/// Undoes a fault however the test in between ends.
+pub async fn with_fault<F, U>(fault: impl Future<Output = Result<()>>, test: F, undo: U) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+    U: Future<Output = Result<()>>,
+{
+    fault.await.context("the fault could not be made")?;
+    let tested = test.await;
+    undo.await.context("the fault could not be undone")?;
+    tested
+}
+
+/// Calls `leeward` and expects it to fail with this exit code, saying this.
+pub async fn refused(stage: &Stage<'_>, args: &[&str], code: i32, saying: &[&str]) -> Result<String> {
+    let called = stage.leeward.call(args, &|line| eprintln!("   {line}")).await?;
+    if called.code != Some(code) {
+        bail!("`leeward {}` ended with {:?}, not {code}:\n{}", args.join(" "), called.code, called.talk);
+    }
+    for words in saying {
+        if !called.talk.contains(words) {
+            bail!("`leeward {}` does not say {words:?}:\n{}", args.join(" "), called.talk);
+        }
+    }
+    Ok(called.talk)
+}

@@ -1,0 +1,193 @@
+//! Bad input and bad days: a clear error or a wait that says for what; nothing lost; a repeat finishes the job.
+
+mod stage;
+
+use anyhow::{Context, Result, bail};
+use leeward_lab::{Place, Site};
+use leeward_lab_story::{guests, parts::Stage};
+use serde_json::{Value, json};
+use stage::{at_home, on_the_lab, refused, with_fault};
+use std::path::PathBuf;
+
+/// A copy of the configuration with one thing changed; `leeward` is called with it.
+async fn with_config(stage: &Stage<'_>, from: &str, to: &str, args: &[&str], code: i32, saying: &[&str]) -> Result<()> {
+    edited(stage, "leeward.yaml", from, to, args, code, saying).await
+}
+
+async fn edited(stage: &Stage<'_>, file: &str, from: &str, to: &str, args: &[&str], code: i32, saying: &[&str]) -> Result<()> {
+    let folder = stage.lab.root().path().join("edited");
+    fs_err::create_dir_all(&folder)?;
+    for name in ["leeward.yaml", "mapping.yaml", "credentials"] {
+        let mut text = fs_err::read_to_string(stage.lab.root().path().join(name))?;
+        if name == file {
+            if !text.contains(from) {
+                bail!("{name} has no {from:?}");
+            }
+            text = text.replacen(from, to, 1);
+        }
+        fs_err::write(folder.join(name), text)?;
+    }
+    let mut leeward = stage.leeward.clone();
+    leeward.config = folder.join("leeward.yaml");
+    let stage = Stage { leeward: &leeward, ..*stage };
+    let refused = refused(&stage, args, code, saying).await.map(drop);
+    fs_err::remove_dir_all(&folder)?;
+    refused
+}
+
+#[test]
+fn wrong_configurations_are_refused_by_line_and_field() {
+    on_the_lab(async |stage| {
+        let cycle = &["cycle", "shop"][..];
+        let config = |from, to, saying| with_config(stage, from, to, cycle, 2, saying);
+        config("home: east", "hoem: east", &["line", "hoem", "LW-0502"]).await?;
+        config("home: east", "home: esat", &["line", "groups.shop.home", "esat", "LW-0503"]).await?;
+        config("/west/kubeconfig", "/west/nowhere", &["line", "sites.west.kubeconfig", "LW-0504"]).await?;
+        let mapping = |from, to, code, saying| edited(stage, "mapping.yaml", from, to, cycle, code, saying);
+        mapping("rules:", "ruels:", 2, &["line", "ruels", "LW-0121"]).await?;
+        mapping("path: /export", "path: /elsewhere", 3, &["db-data", "10.77.0.1", "rule"]).await?;
+        let two = "  - name: other\n    east: { nfs: { server: 10.77.0.1, path: /export } }\n    west: { nfs: { server: 10.77.0.2, path: /else } }\nrules_end:";
+        let two = two.replace("rules_end:", "");
+        mapping("rules:\n", &format!("rules:\n{two}"), 2, &["line", "rules["]).await?;
+        refused(stage, &["cycle", "nothing"], 2, &["there is no group nothing", "shop"]).await?;
+        refused(stage, &["migrate", "shop", "--yes", "--to", "north"], 3, &["north", "LW-0160"]).await.map(drop)
+    });
+}
+
+#[test]
+fn a_claim_that_does_not_exist_is_named() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        let vms = stage.lab.cluster(Site::East).await?.api("kubevirt.io/v1", "VirtualMachine", Some(guests::NAMESPACE));
+        let ghost: Value = json!({
+            "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": {"name": "ghost", "namespace": guests::NAMESPACE},
+            "spec": {"runStrategy": "Halted", "template": {"spec": {"domain": {"devices": {"disks": [{"name": "d", "disk": {}}]}},
+                "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "ghost-disk"}}]}}}
+        });
+        let fault = async {
+            vms.create(&Default::default(), &serde_json::from_value(ghost)?).await?;
+            Ok(())
+        };
+        let test = async { refused(stage, &["cycle", "shop"], 3, &["shop/ghost", "ghost-disk", "LW-0170"]).await.map(drop) };
+        let undo = async {
+            vms.delete("ghost", &Default::default()).await?;
+            Ok(())
+        };
+        with_fault(fault, test, undo).await
+    });
+}
+
+#[test]
+fn a_second_run_while_one_is_going_is_refused() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        let first = stage.leeward.call(&["cycle", "shop"], &|_| {});
+        let second = async {
+            // The first one holds the lock from its first moment on; wait until it has begun to work.
+            loop {
+                let status = stage.leeward.done(&["status", "shop"], &|_| {}).await?;
+                if status.data.pointer("/groups/0/unfinished").is_some_and(Value::is_string) {
+                    return stage.leeward.call(&["migrate", "shop", "--yes"], &|_| {}).await;
+                }
+            }
+        };
+        let (first, second) = tokio::join!(first, tokio::time::timeout(std::time::Duration::from_secs(60), second));
+        let (first, second) = (first?, second.context("the first one never began")??);
+        stage.tale.check("the first goes on", first.code == Some(0), first.talk);
+        let refused = second.code == Some(3) && second.talk.contains("LW-0440");
+        stage.tale.check("the second is refused", refused, second.talk);
+        Ok(())
+    });
+}
+
+#[test]
+fn a_process_that_is_down_is_named_and_a_repeat_finishes() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        let cases: [(Place, &str, &[&str]); 2] = [
+            (Place::Object, "s3", &["object store", "LW-0401"]),
+            (Place::Site(Site::West), "ganesha", &["west"]),
+        ];
+        for (place, process, saying) in cases {
+            let process = name_of(stage, place, process)?;
+            let fault = stage.lab.stop_proc(place, &process);
+            let test = async {
+                let called = stage.leeward.call(&["migrate", "shop", "--yes"], &|line| eprintln!("   {line}")).await?;
+                stage.tale.check(format!("without {process} a move fails"), called.code.is_some_and(|code| code != 0), called.talk.clone());
+                let named = saying.iter().all(|words| called.talk.contains(words));
+                stage.tale.check(format!("it says that {process} is missing"), named, called.talk);
+                Ok(())
+            };
+            with_fault(fault, test, stage.lab.start_proc(place, &process)).await?;
+            stage.leeward.done(&["migrate", "shop", "--yes"], &|line| eprintln!("   {line}")).await?;
+            at_home(stage).await?;
+        }
+        Ok(())
+    });
+}
+
+fn name_of(stage: &Stage<'_>, place: Place, part: &str) -> Result<String> {
+    let processes = stage.lab.status();
+    let found = processes.iter().find(|process| process.place == place && process.name.contains(part));
+    found.map(|process| process.name.clone()).with_context(|| format!("{place} has no process {part}"))
+}
+
+#[test]
+fn a_full_standby_is_said_before_anything_is_lost() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        let filler: PathBuf = stage.lab.export(Site::West).join("filler");
+        let fault = async {
+            let path = filler.clone();
+            tokio::task::spawn_blocking(move || fill(&path)).await?
+        };
+        let test = async { refused(stage, &["cycle", "shop"], 1, &["west", "full"]).await.map(drop) };
+        let undo = async { Ok(fs_err::remove_file(&filler)?) };
+        with_fault(fault, test, undo).await?;
+        stage.leeward.done(&["cycle", "shop"], &|line| eprintln!("   {line}")).await.map(drop)
+    });
+}
+
+/// Takes all but a megabyte of the file system.
+fn fill(path: &std::path::Path) -> Result<()> {
+    let file = std::fs::File::create(path)?;
+    let space = rustix::fs::statvfs(path)?;
+    let bytes = (space.f_bavail * space.f_frsize).saturating_sub(1 << 20);
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+    Ok(())
+}
+
+#[test]
+fn a_foreign_volume_of_that_name_at_the_standby_is_refused() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        let west = stage.lab.cluster(Site::West).await?;
+        let (claims, volumes) = (
+            west.api("v1", "PersistentVolumeClaim", Some(guests::NAMESPACE)),
+            west.api("v1", "PersistentVolume", None),
+        );
+        let fault = async {
+            let _ = claims.delete("web-disk", &Default::default()).await;
+            let _ = volumes.delete("web-disk", &Default::default()).await;
+            let gone = std::time::Instant::now();
+            while volumes.get_opt("web-disk").await?.is_some() {
+                anyhow::ensure!(gone.elapsed().as_secs() < 30, "the old volume does not go away");
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+            west.apply(&json!({
+                "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "web-disk"},
+                "spec": {"capacity": {"storage": "64Mi"}, "accessModes": ["ReadWriteMany"], "persistentVolumeReclaimPolicy": "Retain",
+                    "nfs": {"server": "10.77.0.9", "path": "/foreign"}}
+            }))
+            .await
+        };
+        let test = async { refused(stage, &["cycle", "shop"], 1, &["web-disk"]).await.map(drop) };
+        let undo = async {
+            volumes.delete("web-disk", &Default::default()).await?;
+            let _ = claims.delete("web-disk", &Default::default()).await;
+            Ok(())
+        };
+        with_fault(fault, test, undo).await?;
+        stage.leeward.done(&["cycle", "shop"], &|line| eprintln!("   {line}")).await.map(drop)
+    });
+}
