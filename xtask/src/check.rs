@@ -1,7 +1,7 @@
 //! `cargo xtask check`: formatting, lints, licences, generated files.
 
 use crate::{
-    binaries::{cargo, must},
+    binaries::{cargo, must, repository},
     gen_files,
 };
 use anyhow::Result;
@@ -15,7 +15,9 @@ pub(crate) fn run() -> Result<()> {
     must(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     gen_files::run(true)?;
     // Advisories need a database that not every machine can fetch; they are checked where releases are made.
-    must(Command::new(cargo_deny()?).current_dir(crate::binaries::repository()).args(["--log-level", "error", "check", "licenses", "bans", "sources"]))
+    let mut deny = Command::new(cargo_deny()?);
+    deny.current_dir(repository()).args(["--log-level", "error", "check", "licenses", "bans", "sources"]);
+    must(&mut deny)
 }
 
 /// cargo-deny, built once into the cache if it is not installed.

@@ -79,7 +79,9 @@ pub(crate) async fn run(command: LabCommand) -> Result<()> {
             let ready = binaries::ready()?;
             let lab = bring_up(&root, &ready, &Lines::default()).await?;
             let config = files::write(&lab)?;
-            if !empty {
+            // A shop that is there may have moved since: opening it again at east would start its VMs beside themselves.
+            let namespaces = lab.cluster(Site::East).await?.api("v1", "Namespace", None);
+            if !empty && namespaces.get_opt(leeward_lab_story::guests::NAMESPACE).await?.is_none() {
                 leeward_lab::seed_shop(&lab, Site::East).await?;
             }
             hints(&ready, &config);

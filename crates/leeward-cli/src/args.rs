@@ -43,6 +43,8 @@ pub(crate) enum Command {
     Failover(FailoverArgs),
     /// Move the group back to its home site without loss.
     Failback(RunArgs),
+    /// Take an unfinished move back: the source is active again. Possible until VMs were started at the target.
+    Rollback(RunArgs),
     /// Show what a run would do, with the rewriting of every volume. Changes nothing.
     Plan(PlanArgs),
     /// Show which site is active, what runs where, and the recovery points. Changes nothing.

@@ -41,6 +41,8 @@ impl From<EngineError> for Stop {
             | EngineError::LockFile { .. }
             | EngineError::OtherHost { .. }
             | EngineError::OtherRun { .. }
+            | EngineError::NothingToRollBack { .. }
+            | EngineError::TooLate { .. }
             | EngineError::State(StateError::RunOpen { .. } | StateError::Unconditional) => Self::Refused(text),
             EngineError::Step { .. } | EngineError::State(_) | EngineError::Site(_) | EngineError::Storage(_) => Self::Failed(text),
         }
@@ -79,6 +81,7 @@ async fn dispatch(args: Args) -> Result<(), Stop> {
         Command::Migrate(moves) => run::run(&engine, &config, RunKind::Migrate, &moves.into(), args.output).await,
         Command::Failover(failover) => run::run(&engine, &config, RunKind::Failover, &failover.into(), args.output).await,
         Command::Failback(run) => run::run(&engine, &config, RunKind::Failback, &run.into(), args.output).await,
+        Command::Rollback(rollback) => run::roll_back(&engine, &config, &rollback, args.output).await,
         Command::Plan(plan) => show_plan(&engine, &config, &plan, args.output).await,
         Command::Status { group } => status(&engine, &config, group.as_ref(), args.output).await,
         Command::Schema { .. } => Ok(()),
@@ -120,7 +123,8 @@ pub(crate) async fn request(
         (RunKind::Cycle | RunKind::Migrate | RunKind::Failover, None) => {
             // An unfinished run says where it goes; its own epoch may have made the standby the active site by now.
             let newest = engine.state.newest_run(name).await.map_err(EngineError::from)?;
-            match newest.filter(|run| run.state.outcome.is_none() && run.plan.kind == kind) {
+            let same = |other: RunKind| other == kind || kind == RunKind::Failover && other.moves();
+            match newest.filter(|run| run.state.outcome.is_none() && same(run.plan.kind)) {
                 Some(run) => run.plan.target,
                 None => {
                     let witness = engine.state.witness(name).await.map_err(EngineError::from)?;

@@ -8,11 +8,13 @@ use crate::{
     perform::SitesPerformer,
     progress::{Listener, Told},
     roles::{self, PutRight},
+    rollback,
     site::Site,
     state::{RunRecord, State},
 };
 use leeward_model::{
     group::GroupSpec,
+    journal::{Entry, Event, Outcome},
     mapping::Mapping,
     name::{GroupName, SiteName},
     plan::{
@@ -20,6 +22,8 @@ use leeward_model::{
         observed::{Observed, Request},
         planner,
     },
+    resume::{self, Unfinished},
+    run::{RunKind, Step, StepPhase},
 };
 use leeward_storage::StorageAdapter;
 use std::{collections::BTreeMap, sync::Arc};
@@ -72,7 +76,13 @@ impl Engine {
     /// # Errors
     /// Everything that forbids it.
     pub async fn plan(&self, name: &GroupName, group: &GroupSpec, request: &Request) -> Result<Plan, EngineError> {
-        let observed = self.observe(name, group).await?;
+        let mut observed = self.observe(name, group).await?;
+        if request.kind == RunKind::Failover
+            && let (Some(witness), Some(run)) = (self.state.witness(name).await?, self.state.newest_run(name).await?)
+            && let Some(source) = resume::half_moved(&witness, &run.plan, &run.state)
+        {
+            observed.active.site = source.clone();
+        }
         Ok(planner::plan(request, group, &self.mapping, &observed)?)
     }
 
@@ -94,20 +104,22 @@ impl Engine {
         let put_right = roles::enforce((name, group), &self.sites, self.storage.as_ref(), &self.state, listener).await?;
         let unfinished = self.state.newest_run(name).await?.filter(|run| run.state.outcome.is_none());
         let (mut run, resumed) = match unfinished {
-            Some(run) => {
-                self.check_resumable(&run, request, take_over)?;
+            Some(run) if self.goes_on(&run, request, take_over)? => {
                 listener.hear(Told::Note(&format!("run {} was not finished: going on with it", run.plan.run)));
                 (run, true)
             }
-            None => {
+            given_up => {
                 let plan = self.plan(name, group, request).await?;
                 if !approve(&plan) {
                     return Ok(None);
                 }
+                if let Some(mut run) = given_up {
+                    listener.hear(Told::Note(&format!("run {} was not finished: it is given up", run.plan.run)));
+                    self.abandon(&mut run).await?;
+                }
                 (self.state.open_run(&plan).await?, false)
             }
         };
-        let by = format!("{}/{}", self.host, std::process::id());
         let performer = SitesPerformer {
             sites: &self.sites,
             storage: self.storage.as_ref(),
@@ -116,27 +128,73 @@ impl Engine {
             group,
             listener,
             clock: self.clock,
-            by: by.clone(),
+            by: self.by(),
         };
         let executor = Executor {
             state: &self.state,
             performer: &performer,
             listener,
-            identity: Identity { host: self.host.clone(), by },
+            identity: Identity { host: self.host.clone(), by: self.by() },
             clock: self.clock,
         };
         executor.carry_out(&mut run).await?;
         Ok(Some(Carried { run, resumed, put_right }))
     }
 
-    fn check_resumable(&self, run: &RunRecord, request: &Request, take_over: bool) -> Result<(), EngineError> {
-        let plan = &run.plan;
-        if plan.kind != request.kind || plan.target != request.target {
-            return Err(EngineError::OtherRun { run: plan.run.clone(), kind: plan.kind, target: plan.target.clone() });
+    /// Takes an unfinished run back: the source becomes active again, with its data, which is the newest as long as no VM
+    /// was started at the target. Every part may be repeated after an interruption.
+    ///
+    /// # Errors
+    /// [`EngineError::NothingToRollBack`], [`EngineError::TooLate`], or what kept a part from being done.
+    pub async fn roll_back(
+        &self,
+        (name, group): (&GroupName, &GroupSpec),
+        take_over: bool,
+        listener: &dyn Listener,
+    ) -> Result<RunRecord, EngineError> {
+        let _lock = GroupLock::take(name, &self.scope)?;
+        self.state.probe().await?;
+        let unfinished = self.state.newest_run(name).await?.filter(|run| run.state.outcome.is_none());
+        let mut run = unfinished.ok_or_else(|| EngineError::NothingToRollBack { group: name.clone() })?;
+        self.check_host(&run, take_over)?;
+        if resume::may_have_started(&run.state) {
+            return Err(EngineError::TooLate { run: run.plan.run.clone(), target: run.plan.target.clone() });
         }
+        let begun = |step| run.state.step(step).is_some_and(|state| state.phase != StepPhase::Pending);
+        if run.plan.kind.moves() && begun(Step::TakeEpoch) {
+            rollback::undo(self, group, &run, listener).await?;
+        }
+        self.abandon(&mut run).await?;
+        Ok(run)
+    }
+
+    async fn abandon(&self, run: &mut RunRecord) -> Result<(), EngineError> {
+        let event = Event::Finished { outcome: Outcome::Abandoned };
+        let entry = Entry { seq: run.state.last + 1, at: (self.clock)(), by: self.by(), event };
+        Ok(self.state.record(run, entry).await?)
+    }
+
+    /// Host and process, for the records.
+    #[must_use]
+    pub fn by(&self) -> String {
+        format!("{}/{}", self.host, std::process::id())
+    }
+
+    fn goes_on(&self, run: &RunRecord, request: &Request, take_over: bool) -> Result<bool, EngineError> {
+        let plan = &run.plan;
+        match resume::unfinished(plan, &run.state, request) {
+            Unfinished::InTheWay => {
+                Err(EngineError::OtherRun { run: plan.run.clone(), kind: plan.kind, target: plan.target.clone() })
+            }
+            Unfinished::GoOn => self.check_host(run, take_over).map(|()| true),
+            Unfinished::GiveUp => self.check_host(run, take_over).map(|()| false),
+        }
+    }
+
+    fn check_host(&self, run: &RunRecord, take_over: bool) -> Result<(), EngineError> {
         match &run.state.host {
             Some(host) if *host != self.host && !take_over => {
-                Err(EngineError::OtherHost { run: plan.run.clone(), host: host.clone() })
+                Err(EngineError::OtherHost { run: run.plan.run.clone(), host: host.clone() })
             }
             _ => Ok(()),
         }

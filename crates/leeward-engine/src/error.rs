@@ -194,8 +194,22 @@ pub enum EngineError {
         /// The host.
         host: String,
     },
+    /// There is no unfinished run.
+    #[error("group {group} has no unfinished run, so there is nothing to roll back: `leeward status` shows where it is [LW-0444]")]
+    NothingToRollBack {
+        /// The group.
+        group: GroupName,
+    },
+    /// VMs were started at the target.
+    #[error("run {run} may have started VMs at {target}, whose data is the newest since: it can only go forward; repeat its command to finish it, then move back [LW-0445]")]
+    TooLate {
+        /// The run.
+        run: RunId,
+        /// The target.
+        target: SiteName,
+    },
     /// The unfinished run goes elsewhere.
-    #[error("run {run} ({kind} to {target}) is not finished: repeat `leeward {kind}` to finish it, then try again [LW-0443]")]
+    #[error("run {run} ({kind} to {target}) is not finished: repeat `leeward {kind}` to finish it, or take it back with `leeward rollback`, then try again [LW-0443]")]
     OtherRun {
         /// The run.
         run: RunId,

@@ -12,6 +12,10 @@ pub mod observe;
 pub mod perform;
 pub mod progress;
 pub mod roles;
+mod rollback;
 pub mod site;
 pub mod state;
 pub mod vms;
+
+#[cfg(test)]
+mod testing;

@@ -83,7 +83,8 @@ async fn look(
         Err(error) => Some(chain(&error)),
     };
     let status = storage.status(&site.name).await?;
-    let storage_problem = (!status.reachable).then(|| status.detail.unwrap_or_else(|| "it does not answer".to_owned()));
+    let usable = status.reachable && status.access != Access::Unknown;
+    let storage_problem = (!usable).then(|| status.detail.unwrap_or_else(|| "it does not answer".to_owned()));
     // What is being written cannot be compared, and no plan is made while it is.
     let quiet = vms.iter().all(|vm| !vm.running);
     let divergence = match common {

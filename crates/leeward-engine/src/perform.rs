@@ -187,15 +187,20 @@ impl SitesPerformer<'_> {
             // It started from a point that was recorded when it was made.
             RunKind::Failover => return Ok(Value::Null),
         };
+        let manifest = self.manifest(plan, outputs).await?;
+        self.record_point(plan, &manifest, backup).await?;
+        Ok(Value::Null)
+    }
+
+    async fn record_point(&self, plan: &Plan, manifest: &PointManifest, backup: String) -> Result<(), StepError> {
         let record = PointRecord {
-            manifest: self.manifest(plan, outputs).await?,
+            manifest: manifest.clone(),
             backup,
             vms: vms_of(plan),
             claims: claims_of(plan, |volume| volume.object.clone()),
             at: (self.clock)(),
         };
-        self.state.write_point(&record).await?;
-        Ok(Value::Null)
+        Ok(self.state.write_point(&record).await?)
     }
 }
 

@@ -7,7 +7,8 @@
 
 use crate::{
     error::EngineError,
-    observe, progress::{Listener, Told},
+    observe,
+    progress::{Listener, Told},
     site::Site,
     state::State,
     vms,
@@ -16,6 +17,7 @@ use leeward_model::{
     group::GroupSpec,
     name::{GroupName, SiteName},
     plan::observed::ObjectRef,
+    run::RunKind,
 };
 use leeward_storage::StorageAdapter;
 use std::collections::BTreeMap;
@@ -58,7 +60,9 @@ pub async fn enforce(
             )));
         }
         vms::stop(site, &own).await?;
-        if !stopped.is_empty() {
+        // Its VMs may have been stopped by an earlier attempt that did not come to the fence, or have died by themselves.
+        let lost = witness.kind == RunKind::Failover && !storage.is_fenced(&site.name).await?;
+        if !stopped.is_empty() || lost {
             let proof = storage.fence(&site.name).await?;
             listener.hear(Told::Note(&format!("{}: stopped and fenced ({})", site.name, proof.refused_by)));
             put_right.push(PutRight { site: site.name.clone(), stopped });

@@ -201,6 +201,9 @@ impl State {
     /// # Errors
     /// [`StateError::Overtaken`] if its number is taken: another executor carries the run out.
     pub async fn record(&self, run: &mut RunRecord, entry: Entry) -> Result<(), StateError> {
+        // What does not follow must not be stored: it could never be read again.
+        let mut next = run.state.clone();
+        next.apply(&entry)?;
         let path = self.path(&run.plan.group, &format!("runs/{:06}/journal/{:06}.json", run.number, entry.seq));
         if !self.create(&path, &entry).await? {
             let other: Entry = self.read(&path).await?;
@@ -209,7 +212,7 @@ impl State {
                 return Err(StateError::Overtaken { run: run.plan.run.clone(), by: other.by });
             }
         }
-        run.state.apply(&entry)?;
+        run.state = next;
         Ok(())
     }
 
@@ -248,3 +251,6 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,6 +94,9 @@ pub enum JournalError {
     /// An entry names a step that the plan has not.
     #[error("the run's journal names step {0}, which its plan does not have [LW-0153]")]
     ForeignStep(Step),
+    /// Something follows the run's end.
+    #[error("the run's journal has entry {0} after its end: an object was added to the store by hand [LW-0154]")]
+    AfterEnd(u64),
     /// A move that the table forbids.
     #[error(transparent)]
     Transition(#[from] IllegalTransition),
@@ -171,6 +174,9 @@ impl RunState {
         if entry.seq != self.last + 1 {
             return Err(JournalError::Gap { expected: self.last + 1, found: entry.seq });
         }
+        if self.outcome.is_some() {
+            return Err(JournalError::AfterEnd(entry.seq));
+        }
         match &entry.event {
             Event::Opened { host } => self.host = Some(host.clone()),
             Event::Started { step } => {
@@ -229,3 +235,6 @@ pub struct WitnessRecord {
     /// Host and process that wrote it.
     pub by: String,
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ pub mod mapping;
 pub mod name;
 pub mod plan;
 pub mod report;
+pub mod resume;
 pub mod rewrite;
 pub mod run;
 pub mod server;

@@ -162,3 +162,6 @@ impl Plan {
         self.volumes.iter().find(|volume| volume.pv == pv)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,9 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 const QUIT: Duration = Duration::from_secs(3);
 /// Between two attempts to reach the control socket of a QEMU that lives but does not answer.
 const RECONNECT: Duration = Duration::from_secs(2);
+/// A guest that was let go on while its storage still refuses writes runs for some milliseconds. Nobody should take
+/// that for the end of the pause.
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// The registry's side of a guest.
 #[derive(Debug)]
@@ -81,6 +84,7 @@ pub(crate) fn attach(
         reconnect: Some(Instant::now()),
         retry,
         resume: None,
+        settle: None,
         io_error: None,
         stopping: None,
         observed: sender,
@@ -101,6 +105,8 @@ struct Task {
     retry: IoRetry,
     /// When to let the guest go on after an I/O error.
     resume: Option<Instant>,
+    /// When a guest that was let go on counts as running.
+    settle: Option<Instant>,
     io_error: Option<IoPause>,
     stopping: Option<Stopping>,
     observed: watch::Sender<Observed>,
@@ -158,34 +164,45 @@ impl Task {
             Ok(Event::IoError { drive, reason }) => {
                 self.io_error = Some(IoPause { drive: Some(drive), reason });
             }
-            Ok(Event::Stop | Event::Resume) => self.look().await,
+            Ok(Event::Stop | Event::Resume) => self.look(false).await,
             Err(error) => self.lost(&error),
         }
     }
 
-    /// Asks QEMU how it is and draws the conclusions.
-    async fn look(&mut self) {
+    /// Asks QEMU how it is and draws the conclusions. `settled`: it has been running for [`SETTLE`].
+    async fn look(&mut self, settled: bool) {
         let Some(qmp) = &mut self.qmp else { return };
         match qmp.status().await {
             Ok(status) if status == "io-error" => {
+                self.settle = None;
                 let pause = self.io_error.clone().unwrap_or(IoPause { drive: None, reason: "I/O error".to_owned() });
-                tracing::warn!(guest = self.record.key(), ?pause, "paused after an I/O error");
-                self.observed.send_modify(|observed| observed.paused = Some(pause));
+                let new = self
+                    .observed
+                    .send_if_modified(|observed| observed.paused.replace(pause.clone()) != Some(pause.clone()));
+                if new {
+                    tracing::warn!(guest = self.record.key(), ?pause, "paused after an I/O error");
+                }
                 if self.stopping.is_none() && self.resume.is_none() {
                     self.resume = Some(self.retry.failed(Instant::now().into_std()).into());
                 }
             }
+            Ok(_) if self.observed.borrow().paused.is_some() && !settled => {
+                self.settle.get_or_insert(Instant::now() + SETTLE);
+            }
             Ok(_) => {
                 self.io_error = None;
                 self.resume = None;
-                self.observed.send_modify(|observed| observed.paused = None);
+                if self.observed.send_if_modified(|observed| observed.paused.take().is_some()) {
+                    tracing::info!(guest = self.record.key(), "goes on");
+                }
             }
             Err(error) => self.lost(&error),
         }
     }
 
     fn lost(&mut self, error: &QmpError) {
-        tracing::warn!(guest = self.record.key(), error = chain(error), "no control of QEMU, connecting again");
+        // Also the first sign of a normal end.
+        tracing::debug!(guest = self.record.key(), error = chain(error), "no control of QEMU, connecting again");
         self.qmp = None;
         self.reconnect = Some(Instant::now() + RECONNECT);
     }
@@ -206,7 +223,7 @@ impl Task {
     fn next_timer(&self) -> Option<Instant> {
         let stopping = self.stopping.as_ref();
         let stopping = stopping.into_iter().flat_map(|stopping| [stopping.ask, stopping.quit, stopping.kill]);
-        stopping.chain([self.reconnect, self.resume]).flatten().min()
+        stopping.chain([self.reconnect, self.resume, self.settle]).flatten().min()
     }
 
     async fn timer(&mut self) {
@@ -216,10 +233,13 @@ impl Task {
             match Qmp::connect(&self.state.socket(&self.record.key(), ".qmp")).await {
                 Ok(qmp) => {
                     self.qmp = Some(qmp);
-                    self.look().await;
+                    self.look(false).await;
                 }
                 Err(error) => self.lost(&error),
             }
+        }
+        if due(&mut self.settle) {
+            self.look(true).await;
         }
         if due(&mut self.resume)
             && let Some(qmp) = &mut self.qmp

@@ -55,7 +55,7 @@ enum LaunchError {
     Volume(#[from] VolumeError),
     #[error(transparent)]
     Start(#[from] StartError),
-    #[error("the virtual machine has no disk with a claim; give it one [LW-0980]")]
+    #[error("the virtual machine has no disk with a claim; give it one [LW-0950]")]
     NoDisk,
     #[error("API server")]
     Api(#[from] kube::Error),

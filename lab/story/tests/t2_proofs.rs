@@ -165,3 +165,67 @@ fn nothing_lost(stage: &Stage<'_>, step: &str, target: Site, boots: &[usize]) ->
     }
     Ok(())
 }
+
+/// Calls a move and kills it behind a step.
+async fn killed_behind(stage: &Stage<'_>, args: &[&str], step: &str) -> Result<()> {
+    let done = format!("{step}: done");
+    let killed = stage.leeward.call_until(args, &|line| eprintln!("   {line}"), |line| line.contains(&done)).await?;
+    anyhow::ensure!(killed.code.is_none(), "it was not killed behind {step}: {:?}", killed.code);
+    Ok(())
+}
+
+#[test]
+fn a_move_is_taken_back_until_something_was_started() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        let boots: Vec<usize> = GUESTS.iter().map(|(vm, _)| guests::count(stage.lab, Site::East, vm)).collect::<Result<_>>()?;
+        killed_behind(stage, &["migrate", "shop", "--yes"], "present").await?;
+        let before: Vec<_> = GUESTS.iter().map(|(vm, _)| guests::newest(stage.lab, Site::East, vm)).collect::<Result<_>>()?;
+        refused(stage, &["failback", "shop", "--yes"], 3, &["LW-0443", "rollback"]).await?;
+        stage.leeward.done(&["rollback", "shop", "--yes"], &|line| eprintln!("   {line}")).await?;
+        guests::wait_for_records(stage.lab, Site::East, 1, parts::WRITES).await?;
+        for (((vm, disks), before), boots) in GUESTS.iter().zip(before).zip(boots) {
+            let now = guests::newest(stage.lab, Site::East, vm)?;
+            stage.tale.check(format!("{vm} boots once more at east"), guests::count(stage.lab, Site::East, vm)? == boots + 1, "");
+            for disk in *disks {
+                let (last, found) = (before.last(disk, None), now.found(disk));
+                stage.tale.check(format!("0 records of {disk} lost"), last.map(|r| r.number) == found.map(|r| r.number), format!("{last:?} → {found:?}"));
+            }
+        }
+        refused(stage, &["rollback", "shop", "--yes"], 3, &["LW-0444"]).await.map(drop)
+    });
+}
+
+#[test]
+fn a_source_lost_in_the_middle_of_a_run_is_failed_over() {
+    on_the_lab(async |stage| {
+        for (args, step, lossless) in
+            [(&["cycle", "shop"][..], "takeSnapshots", false), (&["migrate", "shop", "--yes"][..], "finalSync", true)]
+        {
+            at_home(stage).await?;
+            stage.leeward.done(&["cycle", "shop"], &|_| {}).await?;
+            killed_behind(stage, args, step).await?;
+            let before: Vec<_> = GUESTS.iter().map(|(vm, _)| guests::newest(stage.lab, Site::East, vm)).collect::<Result<_>>()?;
+            stage.lab.kill_site(Site::East).await?;
+            let failover = ["failover", "shop", "--yes", "--to", "west", "--reason", "test"];
+            stage.leeward.done(&failover, &|line| eprintln!("   {line}")).await?;
+            guests::wait_for_records(stage.lab, Site::West, 1, parts::WRITES).await?;
+            for ((vm, disks), before) in GUESTS.iter().zip(before) {
+                let now = guests::newest(stage.lab, Site::West, vm)?;
+                for disk in *disks {
+                    let (last, found) = (before.last(disk, None), now.found(disk));
+                    let same = last.map(|r| r.number) == found.map(|r| r.number);
+                    let holds = found.is_some() && (same || !lossless);
+                    stage.tale.check(format!("{args:?} killed behind {step}: {disk} goes on"), holds, format!("{last:?} → {found:?}"));
+                }
+            }
+            if lossless {
+                stage.lab.heal_site(Site::East).await?;
+                at_home(stage).await?;
+            } else {
+                parts::homecoming(stage).await?;
+            }
+        }
+        Ok(())
+    });
+}

@@ -5,6 +5,8 @@
 //!   has its own `/run`.
 //! - QEMU's NFS driver speaks NFSv3 through port 111 only, so rpcbind is needed and all ports are the standard ones.
 //! - With `mount_path_pseudo`, NFSv3 mounts `Pseudo` and not the real path, like NFSv4.
+//! - By default it remembers for 60 s which file a name is; a disk image that was put in place by a rename would be served
+//!   in its old state until then. `Attr_Expiration_Time = 0` makes it look each time.
 //! - The file is read again at SIGHUP; a changed `Access_Type` holds in less than a second, for open files too.
 
 use std::path::PathBuf;
@@ -58,6 +60,7 @@ EXPORT {{
   Access_Type = RW;
   Squash = No_Root_Squash;
   SecType = sys;
+  Attr_Expiration_Time = 0;
   Protocols = 3, 4;
   Transports = TCP;
   Disable_ACL = true;

@@ -1,22 +1,19 @@
 //! Rust for the lab CSI driver's wire format, from `lab/csi/proto/csi.proto`.
 //!
-//! The result is committed, so that neither a build of the driver nor a reader needs a protobuf compiler; running this
-//! again must leave the tree as it was.
+//! The result is committed, so that neither a build of the driver nor a reader needs a protobuf compiler.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
+use crate::binaries::repository;
+use anyhow::{Context, Result};
 
 /// Writes `lab/csi/src/generated/csi.v1.rs`.
 ///
 /// # Errors
 /// The .proto file does not compile, or the folder cannot be written.
-pub fn generate() -> anyhow::Result<()> {
-    let lab_csi = Path::new(env!("CARGO_MANIFEST_DIR")).join("../lab/csi");
-    let proto: PathBuf = lab_csi.join("proto");
-    let out: PathBuf = lab_csi.join("src/generated");
+pub(super) fn generate() -> Result<()> {
+    let driver = repository().join("lab/csi");
+    let (proto, out) = (driver.join("proto"), driver.join("src/generated"));
     let mut files = protox::compile([proto.join("csi.proto")], [&proto])
-        .with_context(|| format!("compiling {}", proto.join("csi.proto").display()))?;
+        .with_context(|| format!("compile the proto in {}", proto.display()))?;
     for file in &mut files.file {
         // The .proto's remarks speak about the file, not about the items that follow them.
         file.source_code_info = None;
@@ -28,6 +25,5 @@ pub fn generate() -> anyhow::Result<()> {
         .btree_map(".")
         .out_dir(&out)
         .compile_fds(files)
-        .with_context(|| format!("writing {}", out.display()))?;
-    Ok(())
+        .with_context(|| format!("write the generated code to {}", out.display()))
 }

@@ -2,8 +2,8 @@
 //!
 //! The result is committed, so that building the crate needs neither a build script nor `protoc`.
 
-use anyhow::Context as _;
-use std::path::Path;
+use crate::binaries::repository;
+use anyhow::{Context, Result};
 
 const FILES: [&str; 7] = [
     "go_plugin/plugin.proto",
@@ -19,8 +19,8 @@ const FILES: [&str; 7] = [
 ///
 /// # Errors
 /// If a `.proto` file does not compile or the result cannot be written.
-pub fn generate() -> anyhow::Result<()> {
-    let krate = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/velero-plugin");
+pub(super) fn generate() -> Result<()> {
+    let krate = repository().join("crates/velero-plugin");
     let sources = krate.join("proto");
     let out = krate.join("src/proto/generated");
     fs_err::create_dir_all(&out)?;

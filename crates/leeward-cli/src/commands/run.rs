@@ -8,7 +8,7 @@ use crate::{
     output::{Shown, print},
     view::{PlanView, RunView},
 };
-use leeward_engine::engine::Engine;
+use leeward_engine::engine::{Carried, Engine};
 use leeward_model::{
     name::SiteName,
     plan::{Plan, observed::Override},
@@ -68,8 +68,26 @@ pub(super) async fn run(engine: &Engine, config: &Config, kind: RunKind, wish: &
             print(&RunView::new(&carried), output)?;
             Ok(())
         }
-        None => Err(Stop::Refused("not confirmed, nothing was changed".to_owned())),
+        None => Err(Stop::Refused("not confirmed: the run was not begun".to_owned())),
     }
+}
+
+pub(super) async fn roll_back(engine: &Engine, config: &Config, args: &RunArgs, output: Output) -> Result<(), Stop> {
+    let group = group(config, args.group.as_ref())?;
+    if !args.yes {
+        if !std::io::stdin().is_terminal() {
+            return Err(Stop::Usage("rollback starts VMs: say --yes, or run it in a terminal to be asked [LW-0512]".to_owned()));
+        }
+        if !confirmed("Take the unfinished run back and start the VMs at its source?") {
+            return Err(Stop::Refused("not confirmed, nothing was changed".to_owned()));
+        }
+    }
+    let teller = Teller::new();
+    let run = engine.roll_back(group, args.take_over, &teller).await;
+    teller.end();
+    let carried = Carried { run: run?, resumed: true, put_right: Vec::new() };
+    print(&RunView::new(&carried), output)?;
+    Ok(())
 }
 
 /// What one should know, on stderr, also when nobody is asked.
@@ -88,7 +106,11 @@ fn announce(plan: &Plan) {
 
 fn ask(plan: &Plan) -> bool {
     eprintln!("{}", PlanView(plan.clone()).table());
-    eprint!("Carry this out? [y/N] ");
+    confirmed("Carry this out?")
+}
+
+fn confirmed(question: &str) -> bool {
+    eprint!("{question} [y/N] ");
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
 }

@@ -4,6 +4,7 @@ use crate::output::{Shown, columns};
 use leeward_engine::engine::Carried;
 use leeward_model::{
     address::VolumeAddress,
+    journal::Outcome,
     name::{Epoch, GroupName, PointId, RunId, SiteName},
     plan::observed::DivergenceObserved,
     run::RunKind,
@@ -24,6 +25,7 @@ pub(crate) struct RunView {
     point: PointId,
     backup: String,
     resumed: bool,
+    outcome: Option<Outcome>,
     started: Option<jiff::Timestamp>,
     ended: Option<jiff::Timestamp>,
     seconds: f64,
@@ -73,6 +75,7 @@ impl RunView {
             point: plan.point.clone(),
             backup: plan.backup.clone(),
             resumed: carried.resumed,
+            outcome: state.outcome,
             started,
             ended,
             seconds: seconds(started, ended),
@@ -142,6 +145,10 @@ impl Shown for RunView {
         }
         if let Some(since) = self.loses_since {
             let _ = write!(text, "\nlost: what was written after {since}");
+        }
+        if self.outcome == Some(Outcome::Abandoned) {
+            let _ = write!(text, "\n{} {} was taken back: {} is active at {}", self.kind, self.run, self.group, self.source);
+            return text;
         }
         let active = if self.kind.moves() { &self.target } else { &self.source };
         let _ = write!(

@@ -43,7 +43,10 @@ impl SitesPerformer<'_> {
         let Stopped { stopped } = outputs.of(Step::StopVms)?;
         let disks = plan.volumes.iter().filter(|volume| volume.copy == Copy::Stopped);
         let volumes = disks.map(|volume| live(volume, stopped)).collect();
-        output(&self.sync(plan, volumes, Vec::new()).await?)
+        let manifest = self.sync(plan, volumes, Vec::new()).await?;
+        // From here on a failover has it to recover from, should the source be lost before this run is over.
+        self.record_point(plan, &manifest, outputs.of::<BackupMade>(Step::BackUpFinal)?.backup).await?;
+        output(&manifest)
     }
 
     pub(super) async fn verify_point(&self, plan: &Plan) -> Result<Value, StepError> {
@@ -114,6 +117,11 @@ impl SitesPerformer<'_> {
     /// Makes the source's own stopped disks a point there: the same bytes as the target started from, so the way back
     /// sends only what changes from here on, and a failover back would have something to start from at once.
     pub(super) async fn reprotect(&self, plan: &Plan, outputs: &Outputs<'_>) -> Result<Value, StepError> {
+        if let Err(why) = self.site(&plan.source)?.probe().await {
+            // The move is over and its VMs run: a source that was lost since is the next run's matter.
+            self.note(&format!("{} does not answer ({why}); it is brought in line by the next move", plan.source));
+            return Ok(json!({"skipped": why}));
+        }
         let held = self.storage.points(&plan.source, &plan.group).await?;
         let manifest = match held.iter().find(|manifest| manifest.point == plan.point) {
             Some(made) => made.clone(),

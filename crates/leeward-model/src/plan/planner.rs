@@ -30,9 +30,14 @@ pub fn plan(request: &Request, group: &GroupSpec, mapping: &Mapping, observed: &
     let mut problems = Vec::new();
     check_direction(request, group, observed, &mut problems);
     let (Some(source_seen), Some(target_seen)) = (observed.sites.get(source), observed.sites.get(target)) else {
-        problems.push(Problem::UnknownSite { site: target.clone(), known: observed.sites.keys().cloned().collect() });
+        let site = if observed.sites.contains_key(source) { target } else { source };
+        problems.push(Problem::UnknownSite { site: site.clone(), known: observed.sites.keys().cloned().collect() });
         return Err(PlanError(problems));
     };
+    if source == target {
+        // What else could be said takes one site for both.
+        return Err(PlanError(problems));
+    }
     check_sites(request, (source, source_seen), (target, target_seen), &mut problems);
 
     let base = observed.points.iter().rfind(|point| point.at == *target);
@@ -55,7 +60,7 @@ pub fn plan(request: &Request, group: &GroupSpec, mapping: &Mapping, observed: &
     }
 
     let stamp = request.at.strftime("%Y%m%d-%H%M%S").to_string();
-    let names = Names::new(request.kind, &observed.group.to_string(), &stamp, recovered)
+    let names = Names::new(request.kind, observed.group.as_str(), &stamp, recovered)
         .map_err(|problem| PlanError(vec![problem]))?;
     let vms = plan_vms(request.kind, vms, &volumes, group);
     let (steps, skipped) = steps(request.kind, observed.active.epoch, &volumes, source_seen);

@@ -1,6 +1,7 @@
 //! Why there is no plan.
 
 use crate::{
+    address::VolumeAddress,
     name::{GroupName, InvalidName, SiteName},
     plan::observed::ObjectRef,
     rewrite::RewriteError,
@@ -123,7 +124,23 @@ pub enum Problem {
         /// The claim.
         claim: ObjectRef,
         /// Why.
-        source: RewriteError,
+        source: Box<RewriteError>,
+    },
+    /// The volume's data is at the target already, although the VM runs at the source.
+    #[error(
+        "claim {claim} is used at {source_site}, but its volume {pv} is at {address}, the storage of {target}: a fence at {source_site} would not stop its writes; move its data to {source_site}, or correct the volume's annotation leeward.io/site [LW-0172]"
+    )]
+    ElsewhereAlready {
+        /// The claim.
+        claim: ObjectRef,
+        /// The PV.
+        pv: String,
+        /// Where its data is.
+        address: VolumeAddress,
+        /// The active site.
+        source_site: SiteName,
+        /// The other one.
+        target: SiteName,
     },
     /// A name could not be formed.
     #[error("the run cannot be named: {source}")]

@@ -11,6 +11,7 @@ use crate::{
     rewrite,
     run::RunKind,
 };
+use serde_json::Value;
 
 pub(super) fn plan_volumes(
     kind: RunKind,
@@ -36,10 +37,17 @@ pub(super) fn plan_volumes(
                 continue;
             }
             match rewrite::rewrite(object, mapping, source, target) {
-                Err(error) => problems.push(Problem::Rewrite { claim: seen.claim.clone(), source: error }),
+                Err(error) => problems.push(Problem::Rewrite { claim: seen.claim.clone(), source: Box::new(error) }),
+                // It needed no rule, so it is at the target already: nothing that is done to the source's storage reaches it.
+                Ok(rewritten) if rewritten.trace.rule.is_none() => problems.push(Problem::ElsewhereAlready {
+                    claim: seen.claim.clone(),
+                    pv: name_of(object),
+                    address: rewritten.before,
+                    source_site: source.clone(),
+                    target: target.clone(),
+                }),
                 Ok(rewritten) => {
-                    let pv =
-                        object.pointer("/metadata/name").and_then(|name| name.as_str()).unwrap_or_default().to_owned();
+                    let pv = name_of(object);
                     let copy = match kind {
                         RunKind::Cycle => cycle_copy(seen, vms, &pv, base),
                         RunKind::Migrate | RunKind::Failback => Copy::Stopped,
@@ -60,6 +68,10 @@ pub(super) fn plan_volumes(
     }
     volumes.sort_by(|a, b| a.claim.cmp(&b.claim));
     volumes
+}
+
+fn name_of(pv: &Value) -> String {
+    pv.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// Only consistency points are copied (D8): a snapshot, or the disk of a VM that is off.
