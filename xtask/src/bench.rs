@@ -1,16 +1,23 @@
 //! `cargo xtask bench`: figures, with the command that repeats them.
 
+#[path = "bench/plugin.rs"]
+mod plugin;
+#[path = "bench/spread.rs"]
+mod spread;
+#[path = "bench/stand_in.rs"]
+mod stand_in;
+
 use anyhow::Result;
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// The plug-in: start to ready, and one Execute of a PV, over the real socket.
-    Plugin,
+    /// The plug-in beside plug-ins in Go: start to ready, and one Execute of a 2 KB object, over the real socket.
+    Plugin(plugin::PluginArgs),
 }
 
 pub(crate) async fn run(command: &BenchCommand) -> Result<()> {
     match command {
-        BenchCommand::Plugin => anyhow::bail!("no host yet"),
+        BenchCommand::Plugin(args) => plugin::run(args).await,
     }
 }

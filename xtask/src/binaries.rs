@@ -8,9 +8,9 @@ use std::{
     process::Command,
 };
 
-/// The target for which the guest is built: the host's own, named, so that the static linking asked for with RUSTFLAGS
-/// does not reach build scripts and procedural macros.
-const GUEST_TARGET: &str = "x86_64-unknown-linux-gnu";
+/// The target of static programs: the host's own, named, so that the static linking asked for with RUSTFLAGS does not
+/// reach build scripts and procedural macros.
+const STATIC_TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The repository.
 pub(crate) fn repository() -> PathBuf {
@@ -38,6 +38,14 @@ fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
 }
 
+/// Builds a program as it is released, linked statically: it then runs whatever the machine or image has for a C library.
+pub(crate) fn static_release(package: &str, program: &str) -> Result<PathBuf> {
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--release", "--package", package, "--bin", program, "--target", STATIC_TARGET]);
+    must(build.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    Ok(target_folder().join(STATIC_TARGET).join("release").join(program))
+}
+
 /// What a demo or a test needs.
 pub(crate) struct Ready {
     /// The lab's programs and files.
@@ -62,16 +70,13 @@ pub(crate) fn ready() -> Result<Ready> {
         packages.args(["--package", package]);
     }
     must(&mut packages)?;
-    let mut guest = cargo();
-    guest.args(["build", "--quiet", "--release", "--package", "leeward-lab-guest", "--bin", "lab-guest", "--target", GUEST_TARGET]);
-    guest.env("RUSTFLAGS", "-C target-feature=+crt-static");
-    must(&mut guest)?;
+    let guest = static_release("leeward-lab-guest", "lab-guest")?;
     building.done();
 
     let debug = target_folder().join("debug");
     let initrd = target_folder().join("lab/guest.cpio.gz");
     fs_err::create_dir_all(target_folder().join("lab"))?;
-    leeward_lab_guest::initramfs::build(&target_folder().join(GUEST_TARGET).join("release/lab-guest"), &guest_kernel.modules, &initrd)?;
+    leeward_lab_guest::initramfs::build(&guest, &guest_kernel.modules, &initrd)?;
     Ok(Ready {
         inputs: Inputs {
             kube: parts.kube,

@@ -30,7 +30,11 @@ fn cargo_deny() -> Result<PathBuf> {
     let program = root.join("bin/cargo-deny");
     if !program.is_file() {
         eprintln!("cargo-deny {CARGO_DENY} is built into {} (about 4 minutes, once)", root.display());
-        must(cargo().args(["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"]).arg(&root))?;
+        must(
+            cargo()
+                .args(["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY, "--root"])
+                .arg(&root),
+        )?;
     }
     Ok(program)
 }

@@ -5,29 +5,57 @@ mod csi_proto;
 #[path = "gen/proto.rs"]
 mod proto;
 
-use crate::binaries::{cargo, must, repository};
+use crate::binaries::{cargo, repository};
 use anyhow::{Result, bail};
-use std::process::Command;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-/// Where generated files are.
-const GENERATED: [&str; 3] = ["crates/velero-plugin/src/proto/generated", "lab/csi/src/generated", "docs/reference/schema"];
+/// Where generated files are, and nothing else.
+const GENERATED: [&str; 3] =
+    ["crates/velero-plugin/src/proto/generated", "lab/csi/src/generated", "docs/reference/schema"];
 
-/// Writes all generated files; with `check`, fails if that changed anything.
+/// Writes all generated files and names those that are new or other than before. With `check` it leaves the files as they
+/// were, and having to name one is an error.
+///
+/// # Errors
+/// A generator fails, or a checked file is out of date.
 pub(crate) fn run(check: bool) -> Result<()> {
-    let before = snapshot()?;
-    proto::generate()?;
-    csi_proto::generate()?;
-    schemas()?;
-    if check && snapshot()? != before {
-        bail!("generated files were not up to date; `cargo xtask gen` has just written them anew: commit them");
+    let before = read()?;
+    let generated = generate();
+    let after = read()?;
+    let mut changed: Vec<_> =
+        before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path)).collect();
+    changed.sort();
+    changed.dedup();
+    if check || generated.is_err() {
+        for path in &changed {
+            match before.get(*path) {
+                Some(bytes) => fs_err::write(path, bytes)?,
+                None => fs_err::remove_file(path)?,
+            }
+        }
+    }
+    generated?;
+    let names: Vec<_> =
+        changed.iter().map(|path| path.strip_prefix(repository()).unwrap_or(path).display().to_string()).collect();
+    if check && !names.is_empty() {
+        bail!("out of date: {}; run `cargo xtask gen` and commit them", names.join(", "));
+    }
+    for name in names {
+        eprintln!("written: {name}");
     }
     Ok(())
+}
+
+fn generate() -> Result<()> {
+    proto::generate()?;
+    csi_proto::generate()?;
+    schemas()
 }
 
 fn schemas() -> Result<()> {
     let folder = repository().join("docs/reference/schema");
     fs_err::create_dir_all(&folder)?;
-    must(cargo().args(["build", "--quiet", "--package", "leeward-cli"]))?;
     for of in ["config", "mapping"] {
         let output = cargo().args(["run", "--quiet", "--package", "leeward-cli", "--", "schema", of]).output()?;
         if !output.status.success() {
@@ -38,11 +66,17 @@ fn schemas() -> Result<()> {
     Ok(())
 }
 
-/// Content of all generated files, for comparison.
-fn snapshot() -> Result<Vec<u8>> {
-    let mut command = Command::new("find");
-    command.current_dir(repository()).args(GENERATED).args(["-type", "f", "-exec", "sha256sum", "{}", "+"]);
-    let mut lines: Vec<String> = String::from_utf8_lossy(&command.output()?.stdout).lines().map(str::to_owned).collect();
-    lines.sort();
-    Ok(lines.join("\n").into_bytes())
+/// All generated files.
+fn read() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
+    let mut files = BTreeMap::new();
+    for folder in GENERATED.map(|folder| repository().join(folder)) {
+        if !folder.is_dir() {
+            continue;
+        }
+        for entry in fs_err::read_dir(folder)? {
+            let path = entry?.path();
+            files.insert(path.clone(), fs_err::read(&path)?);
+        }
+    }
+    Ok(files)
 }

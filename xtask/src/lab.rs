@@ -98,7 +98,8 @@ pub(crate) async fn run(command: LabCommand) -> Result<()> {
         LabCommand::HealSite { site } => Lab::attach(&root)?.heal_site(site).await,
         LabCommand::Logs { place, process } => {
             let path = Lab::attach(&root)?.log_path(place, &process);
-            let text = fs_err::read(&path).with_context(|| format!("{place} has no process {process}; `cargo xtask lab status` names them"))?;
+            let text = fs_err::read(&path)
+                .with_context(|| format!("{place} has no process {process}; `cargo xtask lab status` names them"))?;
             std::io::Write::write_all(&mut std::io::stdout(), &text)?;
             Ok(())
         }

@@ -7,3 +7,6 @@ mod status;
 pub(crate) use plan::PlanView;
 pub(crate) use run::RunView;
 pub(crate) use status::{GroupStatus, StatusView};
+
+#[cfg(test)]
+mod tests;

@@ -71,9 +71,15 @@ impl Performer for SitesPerformer<'_> {
                 Ok(record.filter(|record| record.epoch == plan.epoch && record.run == plan.run).map(|_| Value::Null))
             }
             // The point is there whole or not at all, and its name is this run's own.
-            Step::Replicate | Step::FinalSync => {
+            Step::Replicate => {
                 let held = self.storage.points(&plan.target, &plan.group).await?;
                 held.iter().find(|manifest| manifest.point == plan.point).map(cycle::output).transpose()
+            }
+            // It is done only when the point is recorded, too; making it again then reads nothing at the source.
+            Step::FinalSync => {
+                let recorded = self.state.points(&plan.group, &plan.target).await?;
+                let made = recorded.iter().find(|record| record.manifest.point == plan.point);
+                made.map(|record| cycle::output(&record.manifest)).transpose()
             }
             // Each of these finds out for itself what is done already and does only the rest.
             Step::PublishMapping
@@ -222,3 +228,6 @@ fn claims_of(plan: &Plan, object: impl Fn(&leeward_model::plan::VolumePlan) -> V
 fn names_of(plan: &Plan) -> Vec<ObjectRef> {
     plan.vms.iter().map(|planned| planned.vm.clone()).collect()
 }
+
+#[cfg(test)]
+mod tests;

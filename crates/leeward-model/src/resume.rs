@@ -36,7 +36,9 @@ pub fn unfinished(plan: &Plan, state: &RunState, request: &Request) -> Unfinishe
         // A cycle changes nothing that a later cycle does not sweep up. The disaster must not wait for it (N4, N6).
         (RunKind::Cycle, _) => Unfinished::GiveUp,
         // The source was lost in the middle of a planned move: what has arrived is what there is.
-        (RunKind::Migrate | RunKind::Failback, RunKind::Failover) if plan.target == request.target && !may_have_started(state) => {
+        (RunKind::Migrate | RunKind::Failback, RunKind::Failover)
+            if plan.target == request.target && !may_have_started(state) =>
+        {
             Unfinished::GiveUp
         }
         (RunKind::Migrate | RunKind::Failback | RunKind::Failover, _) => Unfinished::InTheWay,
@@ -50,3 +52,6 @@ pub fn half_moved<'a>(witness: &WitnessRecord, plan: &'a Plan, state: &RunState)
     let by_this_run = witness.run == plan.run && witness.active == plan.target && plan.kind.moves();
     (by_this_run && state.outcome != Some(Outcome::Completed) && !may_have_started(state)).then_some(&plan.source)
 }
+
+#[cfg(test)]
+mod tests;

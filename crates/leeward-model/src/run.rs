@@ -59,9 +59,9 @@ pub enum Step {
     BackUpPoint,
     /// Bring the point's data to the standby site.
     Replicate,
-    /// Restore the point's objects at the standby site, VMs halted.
+    /// Restore the point's objects at the standby site, VMs halted, and check that every claim has the right address.
     Stage,
-    /// Check that every staged VM has all its disks, at the right addresses, with the right bytes.
+    /// Read the point at the standby site again, and say which staged VM has all its disks.
     VerifyStaged,
     /// Remove what older points left behind.
     Prune,

@@ -19,7 +19,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Status, Streaming};
+use tonic::{Code, Status};
 
 /// As long as Velero waits for the handshake line.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,8 +35,6 @@ pub struct Host {
     socket: PathBuf,
     started_in: Duration,
     log: Arc<Mutex<Vec<String>>>,
-    /// Held open as Velero does, for a plug-in has to stop in spite of it.
-    _stdio: Streaming<plugin::StdioData>,
 }
 
 /// An error status that a plug-in answered with.
@@ -177,9 +175,8 @@ impl Host {
             while let Ok(Some(_)) = rest.next_line().await {}
         });
         let channel = connect(socket.clone()).await.map_err(HostError::Connect)?;
-        let stdio =
-            plugin::grpc_stdio_client::GrpcStdioClient::new(channel.clone()).stream_stdio(()).await?.into_inner();
-        Ok(Self { child, client: Client { channel }, handshake: line, socket, started_in, log, _stdio: stdio })
+        tokio::spawn(hold_stdio(channel.clone()));
+        Ok(Self { child, client: Client { channel }, handshake: line, socket, started_in, log })
     }
 
     /// From the start of the process to its handshake line.
@@ -245,6 +242,16 @@ impl Host {
                 Err(HostError::Stuck)
             }
         }
+    }
+}
+
+/// Holds the stream of what the plug-in prints open until it ends, as Velero does, for a plug-in has to stop in spite of
+/// it. In a task of its own: a plug-in in Go sends no headers before its first byte of output, which may never come.
+async fn hold_stdio(channel: Channel) {
+    let mut client = plugin::grpc_stdio_client::GrpcStdioClient::new(channel);
+    if let Ok(answer) = client.stream_stdio(()).await {
+        let mut stream = answer.into_inner();
+        while let Ok(Some(_)) = stream.message().await {}
     }
 }
 

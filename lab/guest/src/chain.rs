@@ -328,6 +328,15 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_skips_a_number_is_found() {
+        let mut disk = disk(3);
+        let mut report = scan(&disk[..]).unwrap();
+        let skipping = Record { number: 5, ..report.append("east", "db", 1000) };
+        disk[BLOCK * 4..BLOCK * 5].copy_from_slice(&skipping.to_block().0);
+        assert_eq!(reason(&disk, &Expected::default()), Some((4, Reason::Lost)));
+    }
+
+    #[test]
     fn look_ahead_bounds_what_is_read() {
         let mut disk = disk(3);
         disk[BLOCK * 20] = 1;

@@ -21,6 +21,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// Time for a snapshot to become ready.
 const SNAPSHOT_READY: Duration = Duration::from_secs(300);
+/// Restores of one backup before it is given up: more repeats than an operator makes in one night.
+const RESTORES: u32 = 50;
 /// Points kept at the standby: the newest, and two to go back to.
 const KEEP: usize = 3;
 /// What Velero writes on every object that it restores.
@@ -118,23 +120,37 @@ impl SitesPerformer<'_> {
         Ok(manifest)
     }
 
+    /// Restores the backup at the target and checks what landed. A restore that was completed earlier and whose objects
+    /// are not there as they should be (its plug-in was missing, somebody has deleted them) is done again under a new
+    /// name; Velero never repeats one.
     pub(super) async fn stage(&self, plan: &Plan, backup: &str) -> Result<Value, StepError> {
         let velero = &self.site(&plan.target)?.velero;
         velero.await_backup(backup, SYNC, &|text| self.note(text)).await?;
-        let request = RestoreRequest {
-            name: backup.to_owned(),
-            backup: backup.to_owned(),
-            group: plan.group.clone(),
-            run: plan.run.clone(),
-            update_existing: true,
-        };
-        let restored = velero.restore(&request, RESTORE, &|text| self.note(text)).await?;
-        self.note(&format!("restore {}: {} objects at {}", restored.name, restored.items, plan.target));
-        Ok(json!({"restore": restored.name, "items": restored.items, "warnings": restored.warnings}))
+        let began = (self.clock)();
+        let mut again = 1;
+        loop {
+            let name = if again == 1 { backup.to_owned() } else { format!("{backup}-r{again}") };
+            let request = RestoreRequest {
+                name,
+                backup: backup.to_owned(),
+                group: plan.group.clone(),
+                run: plan.run.clone(),
+                update_existing: true,
+            };
+            let restored = velero.restore(&request, RESTORE, &|text| self.note(text)).await?;
+            self.note(&format!("restore {}: {} objects at {}", restored.name, restored.items, plan.target));
+            // Velero's times have no fractions of seconds.
+            let earlier = restored.completed.is_some_and(|at| at.as_second() < began.as_second());
+            match self.check_landed(plan).await {
+                Ok(()) => return Ok(json!({"restore": restored.name, "items": restored.items, "warnings": restored.warnings})),
+                Err(error) if !earlier || again == RESTORES => return Err(error),
+                Err(error) => self.note(&format!("restored earlier, and not there now ({error}); restoring again")),
+            }
+            again += 1;
+        }
     }
 
     pub(super) async fn verify_staged(&self, plan: &Plan, outputs: &Outputs<'_>) -> Result<Value, StepError> {
-        self.check_landed(plan).await?;
         let manifest = self.manifest(plan, outputs).await?;
         self.storage.verify(&plan.target, &manifest).await?;
         let readiness: Vec<Readiness> = plan

@@ -71,18 +71,17 @@ impl SitesPerformer<'_> {
     }
 
     pub(super) async fn restore(&self, plan: &Plan, outputs: &Outputs<'_>) -> Result<Value, StepError> {
-        let restored = match plan.kind {
+        match plan.kind {
             RunKind::Failover if self.has_landed(plan).await? => {
+                self.check_landed(plan).await?;
                 self.note("the objects were staged by the last cycle");
-                Value::Null
+                Ok(Value::Null)
             }
-            RunKind::Failover => self.stage(plan, &plan.backup).await?,
+            RunKind::Failover => self.stage(plan, &plan.backup).await,
             RunKind::Migrate | RunKind::Failback | RunKind::Cycle => {
-                self.stage(plan, &outputs.of::<BackupMade>(Step::BackUpFinal)?.backup).await?
+                self.stage(plan, &outputs.of::<BackupMade>(Step::BackUpFinal)?.backup).await
             }
-        };
-        self.check_landed(plan).await?;
-        Ok(restored)
+        }
     }
 
     /// Starts the VMs in waves. Right before the first one it is made sure once more that the source cannot write (N1):

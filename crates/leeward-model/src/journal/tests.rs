@@ -93,9 +93,10 @@ fn a_run_with_a_crash_and_a_failure_adds_up() {
 #[test]
 fn every_gap_is_found() {
     let full = journal(
-        STEPS.into_iter().flat_map(|step| [started(step), succeeded(step)]).chain([Event::Finished {
-            outcome: Outcome::Completed,
-        }]),
+        STEPS
+            .into_iter()
+            .flat_map(|step| [started(step), succeeded(step)])
+            .chain([Event::Finished { outcome: Outcome::Completed }]),
     );
     assert_eq!(RunState::replay(&plan(), &full).unwrap().outcome, Some(Outcome::Completed));
     for missing in 0..full.len() - 1 {

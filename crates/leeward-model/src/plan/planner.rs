@@ -16,7 +16,7 @@ use super::{
 use crate::{
     group::GroupSpec,
     mapping::Mapping,
-    name::{Epoch, PointId, RunId, SiteName},
+    name::{Epoch, InvalidName, PointId, RunId, SiteName},
     run::{RunKind, Step},
 };
 
@@ -61,7 +61,7 @@ pub fn plan(request: &Request, group: &GroupSpec, mapping: &Mapping, observed: &
 
     let stamp = request.at.strftime("%Y%m%d-%H%M%S").to_string();
     let names = Names::new(request.kind, observed.group.as_str(), &stamp, recovered)
-        .map_err(|problem| PlanError(vec![problem]))?;
+        .map_err(|source| PlanError(vec![Problem::Name { source }]))?;
     let vms = plan_vms(request.kind, vms, &volumes, group);
     let (steps, skipped) = steps(request.kind, observed.active.epoch, &volumes, source_seen);
     let epoch_before = observed.active.epoch;
@@ -103,18 +103,17 @@ struct Names {
 }
 
 impl Names {
-    fn new(kind: RunKind, group: &str, stamp: &str, recovered: Option<&PointObserved>) -> Result<Self, Problem> {
-        let invalid = |source| Problem::Name { source };
-        let run = RunId::parse(format!("{kind}-{stamp}")).map_err(invalid)?;
+    fn new(kind: RunKind, group: &str, stamp: &str, recovered: Option<&PointObserved>) -> Result<Self, InvalidName> {
+        let run = RunId::parse(format!("{kind}-{stamp}"))?;
         let (point, backup) = match (kind, recovered) {
             (RunKind::Failover, Some(point)) => (point.point.clone(), point.backup.clone().unwrap_or_default()),
             (RunKind::Cycle, _) => {
-                let point = PointId::parse(format!("rp-{stamp}")).map_err(invalid)?;
+                let point = PointId::parse(format!("rp-{stamp}"))?;
                 let backup = format!("{group}-{point}");
                 (point, backup)
             }
             (RunKind::Migrate | RunKind::Failback | RunKind::Failover, _) => {
-                let point = PointId::parse(format!("fp-{stamp}")).map_err(invalid)?;
+                let point = PointId::parse(format!("fp-{stamp}"))?;
                 let backup = format!("{group}-{point}");
                 (point, backup)
             }

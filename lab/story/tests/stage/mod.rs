@@ -9,7 +9,7 @@ use std::{future::Future, path::PathBuf};
 /// Plays `test` on the lab that `cargo xtask test` has brought up.
 ///
 /// Without a lab nothing is tested: that is a failure where the lab is required, and said aloud everywhere else.
-pub fn on_the_lab<T: AsyncFnOnce(&Stage<'_>) -> Result<()>>(test: T) {
+pub(crate) fn on_the_lab<T: AsyncFnOnce(&Stage<'_>) -> Result<()>>(test: T) {
     let Ok(program) = std::env::var("LEEWARD_PROGRAM") else {
         assert!(std::env::var_os("LEEWARD_REQUIRE_LAB").is_none(), "there is no lab: run `cargo xtask test`");
         eprintln!("NOT RUN: this needs the lab; `cargo xtask test` brings it up");
@@ -32,12 +32,12 @@ pub fn on_the_lab<T: AsyncFnOnce(&Stage<'_>) -> Result<()>>(test: T) {
 }
 
 /// Brings the group home, with its VMs running there and nothing unfinished.
-pub async fn at_home(stage: &Stage<'_>) -> Result<()> {
+pub(crate) async fn at_home(stage: &Stage<'_>) -> Result<()> {
     stage.bring_to(Site::East).await
 }
 
 /// Undoes a fault however the test in between ends.
-pub async fn with_fault<F, U>(fault: impl Future<Output = Result<()>>, test: F, undo: U) -> Result<()>
+pub(crate) async fn with_fault<F, U>(fault: impl Future<Output = Result<()>>, test: F, undo: U) -> Result<()>
 where
     F: Future<Output = Result<()>>,
     U: Future<Output = Result<()>>,
@@ -49,7 +49,7 @@ where
 }
 
 /// Calls `leeward` and expects it to fail with this exit code, saying this.
-pub async fn refused(stage: &Stage<'_>, args: &[&str], code: i32, saying: &[&str]) -> Result<String> {
+pub(crate) async fn refused(stage: &Stage<'_>, args: &[&str], code: i32, saying: &[&str]) -> Result<String> {
     let called = stage.leeward.call(args, &|line| eprintln!("   {line}")).await?;
     if called.code != Some(code) {
         bail!("`leeward {}` ended with {:?}, not {code}:\n{}", args.join(" "), called.code, called.talk);

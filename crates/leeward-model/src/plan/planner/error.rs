@@ -136,7 +136,7 @@ pub enum Problem {
         /// The PV.
         pv: String,
         /// Where its data is.
-        address: VolumeAddress,
+        address: Box<VolumeAddress>,
         /// The active site.
         source_site: SiteName,
         /// The other one.

@@ -42,7 +42,7 @@ pub(super) fn plan_volumes(
                 Ok(rewritten) if rewritten.trace.rule.is_none() => problems.push(Problem::ElsewhereAlready {
                     claim: seen.claim.clone(),
                     pv: name_of(object),
-                    address: rewritten.before,
+                    address: Box::new(rewritten.before),
                     source_site: source.clone(),
                     target: target.clone(),
                 }),

@@ -120,7 +120,8 @@ fn likely_observed() -> impl Strategy<Value = Observed> {
             let other = site(if home { "west" } else { "east" });
             let pvs = ["pvc-data", "pvc-log", "web-disk", "pvc-batch"];
             let volumes = pvs.iter().zip(held).filter_map(|(pv, at_second)| Some(((*pv).to_owned(), at(at_second?))));
-            let whole = PointObserved { at: other, vms, claims, volumes: volumes.collect(), ..point("rp-9", Some("b"), &[]) };
+            let whole =
+                PointObserved { at: other, vms, claims, volumes: volumes.collect(), ..point("rp-9", Some("b"), &[]) };
             observed.points = vec![whole];
             if gone {
                 lost(&mut observed, active.as_str());
@@ -200,7 +201,9 @@ fn never_a_silent_gap(plan: &Plan, observed: &Observed) {
         }
     }
     let seen = match plan.kind {
-        RunKind::Failover => observed.points.iter().rfind(|p| p.at == plan.target && p.backup.is_some()).unwrap().vms.len(),
+        RunKind::Failover => {
+            observed.points.iter().rfind(|p| p.at == plan.target && p.backup.is_some()).unwrap().vms.len()
+        }
         _ => observed.sites[&plan.source].state().unwrap().vms.len(),
     };
     assert_eq!(plan.vms.len(), seen);

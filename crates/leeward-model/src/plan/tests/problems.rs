@@ -56,7 +56,10 @@ fn every_problem_says_what_is_wrong_and_what_to_do() {
     ));
     all.extend(refused(
         &migrate,
-        &with(&|o| east(o).claims[2].pv = crate::rewrite::rewrite(&in_tree_pv(), &nas(), &site("east"), &site("west")).ok().map(|r| r.pv)),
+        &with(&|o| {
+            east(o).claims[2].pv =
+                crate::rewrite::rewrite(&in_tree_pv(), &nas(), &site("east"), &site("west")).ok().map(|r| r.pv)
+        }),
     ));
     // No moment that jiff knows gives a bad name, so this one is not provoked but made.
     all.push(Problem::Name { source: PointId::parse("RP").unwrap_err() });
