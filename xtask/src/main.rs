@@ -7,6 +7,8 @@ mod demo;
 mod gen_files;
 mod lab;
 mod test;
+#[cfg(test)]
+mod tree;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

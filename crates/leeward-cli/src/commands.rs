@@ -44,7 +44,9 @@ impl From<EngineError> for Stop {
             | EngineError::NothingToRollBack { .. }
             | EngineError::TooLate { .. }
             | EngineError::State(StateError::RunOpen { .. } | StateError::Unconditional) => Self::Refused(text),
-            EngineError::Step { .. } | EngineError::State(_) | EngineError::Site(_) | EngineError::Storage(_) => Self::Failed(text),
+            EngineError::Step { .. } | EngineError::State(_) | EngineError::Site(_) | EngineError::Storage(_) => {
+                Self::Failed(text)
+            }
         }
     }
 }
@@ -79,7 +81,9 @@ async fn dispatch(args: Args) -> Result<(), Stop> {
     match args.command {
         Command::Cycle(run) => run::run(&engine, &config, RunKind::Cycle, &run.clone().into(), args.output).await,
         Command::Migrate(moves) => run::run(&engine, &config, RunKind::Migrate, &moves.into(), args.output).await,
-        Command::Failover(failover) => run::run(&engine, &config, RunKind::Failover, &failover.into(), args.output).await,
+        Command::Failover(failover) => {
+            run::run(&engine, &config, RunKind::Failover, &failover.into(), args.output).await
+        }
         Command::Failback(run) => run::run(&engine, &config, RunKind::Failback, &run.into(), args.output).await,
         Command::Rollback(rollback) => run::roll_back(&engine, &config, &rollback, args.output).await,
         Command::Plan(plan) => show_plan(&engine, &config, &plan, args.output).await,
@@ -101,11 +105,12 @@ fn schema(of: SchemaOf) -> Result<(), Stop> {
 pub(crate) fn group<'a>(config: &'a Config, named: Option<&GroupName>) -> Result<(&'a GroupName, &'a GroupSpec), Stop> {
     let known = || config.groups.keys().map(GroupName::as_str).collect::<Vec<_>>().join(", ");
     match named {
-        Some(name) => config
-            .groups
-            .get_key_value(name)
-            .ok_or_else(|| Stop::Usage(format!("there is no group {name} in the configuration; the groups are {} [LW-0510]", known()))),
-        None if config.groups.len() == 1 => config.groups.iter().next().ok_or_else(|| Stop::Usage("there is no group".to_owned())),
+        Some(name) => config.groups.get_key_value(name).ok_or_else(|| {
+            Stop::Usage(format!("there is no group {name} in the configuration; the groups are {} [LW-0510]", known()))
+        }),
+        None if config.groups.len() == 1 => {
+            config.groups.iter().next().ok_or_else(|| Stop::Usage("there is no group".to_owned()))
+        }
         None => Err(Stop::Usage(format!("say which group: {} [LW-0511]", known()))),
     }
 }

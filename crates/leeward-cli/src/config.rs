@@ -229,14 +229,15 @@ impl Checker<'_> {
         if config.sites.len() != 2 {
             return Err(self.value("sites", format!("there must be two sites, there are {}", config.sites.len())));
         }
-        for site in config.storage.nfs.sites.keys().filter(|site| !config.sites.contains_key(site)) {
+        if let Some(site) = config.storage.nfs.sites.keys().find(|site| !config.sites.contains_key(site)) {
             return Err(self.value(&format!("storage.nfs.sites.{site}"), unknown(site)));
         }
-        for site in config.sites.keys().filter(|site| !config.storage.nfs.sites.contains_key(site)) {
+        if let Some(site) = config.sites.keys().find(|site| !config.storage.nfs.sites.contains_key(site)) {
             return Err(self.value("storage.nfs.sites", format!("site {site} is missing")));
         }
         config.storage.nfs.check().map_err(|error| self.value("storage.nfs", error.to_string()))?;
-        let (own, velero) = (config.object_store.prefix.trim_matches('/'), config.object_store.velero_prefix.trim_matches('/'));
+        let (own, velero) =
+            (config.object_store.prefix.trim_matches('/'), config.object_store.velero_prefix.trim_matches('/'));
         if own.is_empty() || velero.is_empty() || own == velero || own.starts_with(&format!("{velero}/")) {
             let problem = "must name a folder outside veleroPrefix, and both must be set: a foreign folder under Velero's prefix \
                            makes its location unavailable"

@@ -28,9 +28,11 @@ pub(crate) async fn engine(loaded: Loaded) -> anyhow::Result<Engine> {
             .await
             .with_context(|| format!("the kubeconfig of site {name} cannot be used [LW-0504]"))?;
         client.connect_timeout = Some(CONNECT);
-        let client = kube::Client::try_from(client).with_context(|| format!("the kubeconfig of site {name} cannot be used [LW-0504]"))?;
-        let velero = Velero::new(client.clone(), name.clone(), entry.velero_namespace.clone(), entry.storage_location.clone())
-            .with_store(backups.clone());
+        let client = kube::Client::try_from(client)
+            .with_context(|| format!("the kubeconfig of site {name} cannot be used [LW-0504]"))?;
+        let velero =
+            Velero::new(client.clone(), name.clone(), entry.velero_namespace.clone(), entry.storage_location.clone())
+                .with_store(backups.clone());
         sites.insert(name.clone(), Site::new(name, client, velero, entry.velero_namespace.clone()));
     }
     let place = config.object_store.endpoint.clone().unwrap_or_default();
@@ -46,7 +48,10 @@ pub(crate) async fn engine(loaded: Loaded) -> anyhow::Result<Engine> {
     })
 }
 
-fn bucket(config: &ObjectStoreConfig, credentials: Option<(String, String)>) -> object_store::Result<Arc<dyn ObjectStore>> {
+fn bucket(
+    config: &ObjectStoreConfig,
+    credentials: Option<(String, String)>,
+) -> object_store::Result<Arc<dyn ObjectStore>> {
     let mut builder = match credentials {
         Some((key, secret)) => AmazonS3Builder::new().with_access_key_id(key).with_secret_access_key(secret),
         None => AmazonS3Builder::from_env(),
@@ -55,9 +60,10 @@ fn bucket(config: &ObjectStoreConfig, credentials: Option<(String, String)>) -> 
     if let Some(endpoint) = &config.endpoint {
         builder = builder.with_endpoint(endpoint).with_allow_http(endpoint.starts_with("http://"));
     }
-    let client = ClientOptions::new().with_connect_timeout(CONNECT).with_timeout(Duration::from_secs(30)).with_allow_http(
-        config.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")),
-    );
+    let client = ClientOptions::new()
+        .with_connect_timeout(CONNECT)
+        .with_timeout(Duration::from_secs(30))
+        .with_allow_http(config.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://")));
     // A store that is down is told to the operator soon; the journal makes a repeat cheap.
     let retry = RetryConfig { max_retries: 4, retry_timeout: Duration::from_secs(20), ..RetryConfig::default() };
     Ok(Arc::new(builder.with_client_options(client).with_retry(retry).build()?))

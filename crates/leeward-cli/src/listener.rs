@@ -2,11 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use leeward_engine::progress::{Listener, Told};
-use std::{
-    io::IsTerminal,
-    sync::Mutex,
-    time::Duration,
-};
+use std::{io::IsTerminal, sync::Mutex, time::Duration};
 
 /// Tells on stderr.
 pub(crate) struct Teller {

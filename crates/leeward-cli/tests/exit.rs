@@ -100,7 +100,8 @@ fn no_configuration() {
 #[test]
 fn an_unknown_group() {
     let folder = good();
-    for args in [&["status", "shp"][..], &["plan", "migrate", "shp"], &["cycle", "shp"], &["failover", "shp", "--yes"]] {
+    for args in [&["status", "shp"][..], &["plan", "migrate", "shp"], &["cycle", "shp"], &["failover", "shp", "--yes"]]
+    {
         assert_usage(folder.path(), args, &["there is no group shp", "office, shop", "[LW-0510]"]);
     }
     assert_usage(folder.path(), &["cycle"], &["say which group: office, shop", "[LW-0511]"]);

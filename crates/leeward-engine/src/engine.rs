@@ -23,7 +23,7 @@ use leeward_model::{
         planner,
     },
     resume::{self, Unfinished},
-    run::{RunKind, Step, StepPhase},
+    run::{Step, StepPhase},
 };
 use leeward_storage::StorageAdapter;
 use std::{collections::BTreeMap, sync::Arc};
@@ -77,13 +77,28 @@ impl Engine {
     /// Everything that forbids it.
     pub async fn plan(&self, name: &GroupName, group: &GroupSpec, request: &Request) -> Result<Plan, EngineError> {
         let mut observed = self.observe(name, group).await?;
-        if request.kind == RunKind::Failover
-            && let (Some(witness), Some(run)) = (self.state.witness(name).await?, self.state.newest_run(name).await?)
-            && let Some(source) = resume::half_moved(&witness, &run.plan, &run.state)
-        {
-            observed.active.site = source.clone();
+        if let Some(source) = self.half_moved(name).await? {
+            observed.active.site = source;
         }
         Ok(planner::plan(request, group, &self.mapping, &observed)?)
+    }
+
+    /// The site with the newest data, if a move that was never finished has taken the epoch from it.
+    ///
+    /// Looks back over the runs that were given up since: the first completed one has settled who is active.
+    async fn half_moved(&self, name: &GroupName) -> Result<Option<SiteName>, EngineError> {
+        let Some(witness) = self.state.witness(name).await? else { return Ok(None) };
+        let mut newest = self.state.newest_run(name).await?;
+        while let Some(run) = newest {
+            if run.plan.run == witness.run {
+                return Ok(resume::half_moved(&witness, &run.plan, &run.state).cloned());
+            }
+            if run.state.outcome == Some(Outcome::Completed) {
+                return Ok(None);
+            }
+            newest = self.state.run_before(name, &run).await?;
+        }
+        Ok(None)
     }
 
     /// Carries out what is asked for: goes on with an unfinished run of the same kind, or plans and begins a new one.
@@ -101,7 +116,8 @@ impl Engine {
     ) -> Result<Option<Carried>, EngineError> {
         let _lock = GroupLock::take(name, &self.scope)?;
         self.state.probe().await?;
-        let put_right = roles::enforce((name, group), &self.sites, self.storage.as_ref(), &self.state, listener).await?;
+        let put_right =
+            roles::enforce((name, group), &self.sites, self.storage.as_ref(), &self.state, listener).await?;
         let unfinished = self.state.newest_run(name).await?.filter(|run| run.state.outcome.is_none());
         let (mut run, resumed) = match unfinished {
             Some(run) if self.goes_on(&run, request, take_over)? => {

@@ -13,7 +13,9 @@ use leeward_velero::VeleroError;
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The store did not do it.
-    #[error("the object store did not serve {path}: check that its endpoint answers and that the credentials may read and write there [LW-0401]")]
+    #[error(
+        "the object store did not serve {path}: check that its endpoint answers and that the credentials may read and write there [LW-0401]"
+    )]
     Store {
         /// The object.
         path: String,
@@ -35,10 +37,14 @@ pub enum StateError {
         name: String,
     },
     /// Two executors could both believe that they are the only one.
-    #[error("the object store ignores `If-None-Match: *`: it let one object be created twice, so it cannot say which site is active; use a store with conditional writes [LW-0404]")]
+    #[error(
+        "the object store ignores `If-None-Match: *`: it let one object be created twice, so it cannot say which site is active; use a store with conditional writes [LW-0404]"
+    )]
     Unconditional,
     /// Another run has the epoch.
-    #[error("epoch {epoch} was taken by run {run} for site {active}: look at `leeward status` and plan again [LW-0405]")]
+    #[error(
+        "epoch {epoch} was taken by run {run} for site {active}: look at `leeward status` and plan again [LW-0405]"
+    )]
     EpochTaken {
         /// The epoch.
         epoch: Epoch,
@@ -58,7 +64,9 @@ pub enum StateError {
         now: Option<(Epoch, SiteName)>,
     },
     /// One run at a time.
-    #[error("run {run} ({kind}) of this group is not finished: repeat `leeward {kind}` to finish it, then try again [LW-0407]")]
+    #[error(
+        "run {run} ({kind}) of this group is not finished: repeat `leeward {kind}` to finish it, then try again [LW-0407]"
+    )]
     RunOpen {
         /// The other run.
         run: RunId,
@@ -138,7 +146,9 @@ pub enum StepError {
     #[error(transparent)]
     State(#[from] StateError),
     /// An earlier step's output is not in the journal.
-    #[error("the journal has no usable output of step {0}, which a later step needs: the run's record is damaged [LW-0430]")]
+    #[error(
+        "the journal has no usable output of step {0}, which a later step needs: the run's record is damaged [LW-0430]"
+    )]
     MissingOutput(Step),
     /// The plan's volume is not where it was.
     #[error("{0} [LW-0431]")]
@@ -159,7 +169,7 @@ pub enum EngineError {
         /// The step.
         step: Step,
         /// Why.
-        source: StepError,
+        source: Box<StepError>,
     },
     /// With Leeward's records.
     #[error(transparent)]
@@ -187,7 +197,9 @@ pub enum EngineError {
         source: std::io::Error,
     },
     /// The unfinished run belongs to an executor elsewhere.
-    #[error("run {run} was last carried out on host {host}: make sure that no leeward works there, then repeat with --take-over [LW-0442]")]
+    #[error(
+        "run {run} was last carried out on host {host}: make sure that no leeward works there, then repeat with --take-over [LW-0442]"
+    )]
     OtherHost {
         /// The run.
         run: RunId,
@@ -195,13 +207,17 @@ pub enum EngineError {
         host: String,
     },
     /// There is no unfinished run.
-    #[error("group {group} has no unfinished run, so there is nothing to roll back: `leeward status` shows where it is [LW-0444]")]
+    #[error(
+        "group {group} has no unfinished run, so there is nothing to roll back: `leeward status` shows where it is [LW-0444]"
+    )]
     NothingToRollBack {
         /// The group.
         group: GroupName,
     },
     /// VMs were started at the target.
-    #[error("run {run} may have started VMs at {target}, whose data is the newest since: it can only go forward; repeat its command to finish it, then move back [LW-0445]")]
+    #[error(
+        "run {run} may have started VMs at {target}, whose data is the newest since: it can only go forward; repeat its command to finish it, then move back [LW-0445]"
+    )]
     TooLate {
         /// The run.
         run: RunId,
@@ -209,7 +225,9 @@ pub enum EngineError {
         target: SiteName,
     },
     /// The unfinished run goes elsewhere.
-    #[error("run {run} ({kind} to {target}) is not finished: repeat `leeward {kind}` to finish it, or take it back with `leeward rollback`, then try again [LW-0443]")]
+    #[error(
+        "run {run} ({kind} to {target}) is not finished: repeat `leeward {kind}` to finish it, or take it back with `leeward rollback`, then try again [LW-0443]"
+    )]
     OtherRun {
         /// The run.
         run: RunId,

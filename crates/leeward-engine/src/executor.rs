@@ -107,7 +107,7 @@ impl Executor<'_> {
                     if let Err(error) = recorded {
                         tracing::warn!(error = %chain(&error), "the failure could not be recorded");
                     }
-                    return Err(EngineError::Step { run: run.plan.run.clone(), step, source });
+                    return Err(EngineError::Step { run: run.plan.run.clone(), step, source: Box::new(source) });
                 }
             }
         }

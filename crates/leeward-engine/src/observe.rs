@@ -14,7 +14,8 @@ use leeward_model::{
     keys,
     name::{Epoch, GroupName, Namespace, SiteName},
     plan::observed::{
-        Active, ClaimObserved, DivergenceObserved, ObjectRef, Observed, PointObserved, SiteObserved, SiteState, VmObserved,
+        Active, ClaimObserved, DivergenceObserved, ObjectRef, Observed, PointObserved, SiteObserved, SiteState,
+        VmObserved,
     },
     run::RunKind,
     vm,
@@ -154,9 +155,7 @@ pub(crate) fn object_name(object: &Value) -> Option<&str> {
 fn snapshot_class(pv: &Value, classes: &[Value]) -> Option<String> {
     let driver = pv.pointer("/spec/csi/driver").and_then(Value::as_str)?;
     let is_default = |class: &Value| {
-        class
-            .pointer("/metadata/annotations/snapshot.storage.kubernetes.io~1is-default-class")
-            .and_then(Value::as_str)
+        class.pointer("/metadata/annotations/snapshot.storage.kubernetes.io~1is-default-class").and_then(Value::as_str)
             == Some("true")
     };
     classes
@@ -211,7 +210,12 @@ async fn divergence(
         .filter(|volume| !volume.is_same())
         .filter_map(|volume| {
             let since = point.manifest.volume(&volume.key)?.at;
-            Some(DivergenceObserved { pv: volume.key, bytes: volume.bytes_changed, last_written: volume.last_written, since })
+            Some(DivergenceObserved {
+                pv: volume.key,
+                bytes: volume.bytes_changed,
+                last_written: volume.last_written,
+                since,
+            })
         })
         .collect())
 }
@@ -225,7 +229,7 @@ async fn points_at(
     storage: &dyn StorageAdapter,
     records: Vec<PointRecord>,
 ) -> Result<Vec<PointObserved>, EngineError> {
-    if !seen.and_then(SiteObserved::state).is_some_and(|state| state.storage_problem.is_none()) {
+    if seen.and_then(SiteObserved::state).is_none_or(|state| state.storage_problem.is_some()) {
         return Ok(Vec::new());
     }
     let held = storage.points(site, group).await?;

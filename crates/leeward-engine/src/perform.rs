@@ -132,9 +132,9 @@ impl SitesPerformer<'_> {
     }
 
     fn site(&self, name: &SiteName) -> Result<&Site, StepError> {
-        self.sites
-            .get(name)
-            .ok_or_else(|| StepError::Changed(format!("the plan names site {name}, which the configuration does not have any more")))
+        self.sites.get(name).ok_or_else(|| {
+            StepError::Changed(format!("the plan names site {name}, which the configuration does not have any more"))
+        })
     }
 
     async fn publish_mapping(&self, plan: &Plan) -> Result<Value, StepError> {
@@ -181,7 +181,10 @@ impl SitesPerformer<'_> {
     async fn recorded_point(&self, plan: &Plan) -> Result<PointRecord, StepError> {
         let points = self.state.points(&plan.group, &plan.target).await?;
         points.into_iter().find(|record| record.manifest.point == plan.point).ok_or_else(|| {
-            StepError::Changed(format!("recovery point {} of {} has no record at {} any more", plan.point, plan.group, plan.target))
+            StepError::Changed(format!(
+                "recovery point {} of {} has no record at {} any more",
+                plan.point, plan.group, plan.target
+            ))
         })
     }
 
@@ -214,7 +217,12 @@ impl SitesPerformer<'_> {
 fn vms_of(plan: &Plan) -> Vec<VmObserved> {
     plan.vms
         .iter()
-        .map(|planned| VmObserved { vm: planned.vm.clone(), halted: !planned.on, running: false, claims: planned.claims.clone() })
+        .map(|planned| VmObserved {
+            vm: planned.vm.clone(),
+            halted: !planned.on,
+            running: false,
+            claims: planned.claims.clone(),
+        })
         .collect()
 }
 

@@ -32,7 +32,8 @@ pub const VM: Kind = Kind { group: "kubevirt.io", version: "v1", kind: "VirtualM
 pub const VMI: Kind =
     Kind { group: "kubevirt.io", version: "v1", kind: "VirtualMachineInstance", plural: "virtualmachineinstances" };
 /// PersistentVolumeClaim.
-pub const PVC: Kind = Kind { group: "", version: "v1", kind: "PersistentVolumeClaim", plural: "persistentvolumeclaims" };
+pub const PVC: Kind =
+    Kind { group: "", version: "v1", kind: "PersistentVolumeClaim", plural: "persistentvolumeclaims" };
 /// PersistentVolume.
 pub const PV: Kind = Kind { group: "", version: "v1", kind: "PersistentVolume", plural: "persistentvolumes" };
 /// ConfigMap.
@@ -41,8 +42,12 @@ pub const CONFIG_MAP: Kind = Kind { group: "", version: "v1", kind: "ConfigMap",
 pub const SNAPSHOT: Kind =
     Kind { group: "snapshot.storage.k8s.io", version: "v1", kind: "VolumeSnapshot", plural: "volumesnapshots" };
 /// CSI VolumeSnapshotClass.
-pub const SNAPSHOT_CLASS: Kind =
-    Kind { group: "snapshot.storage.k8s.io", version: "v1", kind: "VolumeSnapshotClass", plural: "volumesnapshotclasses" };
+pub const SNAPSHOT_CLASS: Kind = Kind {
+    group: "snapshot.storage.k8s.io",
+    version: "v1",
+    kind: "VolumeSnapshotClass",
+    plural: "volumesnapshotclasses",
+};
 
 /// One site.
 #[derive(Clone)]
@@ -102,7 +107,8 @@ impl Site {
     /// # Errors
     /// [`SiteError::Kube`].
     pub async fn get(&self, kind: Kind, namespace: Option<&str>, name: &str) -> Result<Option<Value>, SiteError> {
-        let found = self.api(kind, namespace).get_opt(name).await.map_err(self.failed(format!("read {} {name}", kind.kind)))?;
+        let found =
+            self.api(kind, namespace).get_opt(name).await.map_err(self.failed(format!("read {} {name}", kind.kind)))?;
         Ok(found.as_ref().map(as_value))
     }
 
@@ -130,7 +136,13 @@ impl Site {
     ///
     /// # Errors
     /// [`SiteError::Kube`].
-    pub async fn apply(&self, kind: Kind, namespace: Option<&str>, name: &str, object: &Value) -> Result<(), SiteError> {
+    pub async fn apply(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        name: &str,
+        object: &Value,
+    ) -> Result<(), SiteError> {
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let doing = format!("apply {} {name}", kind.kind);
         self.api(kind, namespace).patch(name, &params, &Patch::Apply(object)).await.map_err(self.failed(doing))?;
@@ -187,7 +199,8 @@ impl Site {
                     site: self.name.clone(),
                     waiting: waiting.to_owned(),
                     seconds: deadline.as_secs(),
-                    detail: seen.map_or_else(|| format!("{} {name} does not exist", kind.kind), |object| explain(&object)),
+                    detail: seen
+                        .map_or_else(|| format!("{} {name} does not exist", kind.kind), |object| explain(&object)),
                 })
             }
         }

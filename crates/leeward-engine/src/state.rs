@@ -83,7 +83,8 @@ impl State {
 
     /// Creates an object; `false` if it is there already.
     async fn create(&self, path: &Path, value: &impl Serialize) -> Result<bool, StateError> {
-        let body = serde_json::to_vec_pretty(value).map_err(|source| StateError::Form { path: path.to_string(), source })?;
+        let body =
+            serde_json::to_vec_pretty(value).map_err(|source| StateError::Form { path: path.to_string(), source })?;
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
         match self.store.put_opts(path, PutPayload::from(body), options).await {
             Ok(_) => Ok(true),
@@ -107,7 +108,8 @@ impl State {
             .map_err(|source| StateError::Store { path: folder.to_string(), source })?;
         let files = listed.objects.iter().filter_map(|object| object.location.filename());
         let folders = listed.common_prefixes.iter().filter_map(Path::filename);
-        let mut names: Vec<String> = files.chain(folders).map(|name| name.trim_end_matches(".json").to_owned()).collect();
+        let mut names: Vec<String> =
+            files.chain(folders).map(|name| name.trim_end_matches(".json").to_owned()).collect();
         names.sort();
         Ok(names)
     }
@@ -147,7 +149,11 @@ impl State {
     pub async fn hold(&self, group: &GroupName, epoch: Epoch, site: &SiteName) -> Result<(), StateError> {
         match self.witness(group).await? {
             Some(record) if record.epoch == epoch && record.active == *site => Ok(()),
-            other => Err(StateError::Superseded { epoch, site: site.clone(), now: other.map(|record| (record.epoch, record.active)) }),
+            other => Err(StateError::Superseded {
+                epoch,
+                site: site.clone(),
+                now: other.map(|record| (record.epoch, record.active)),
+            }),
         }
     }
 
@@ -162,6 +168,17 @@ impl State {
                 let number = name.parse().map_err(|_| StateError::ForeignName { name: name.clone() })?;
                 self.run(group, number).await.map(Some)
             }
+        }
+    }
+
+    /// The run before `run`, if there is one.
+    ///
+    /// # Errors
+    /// [`StateError`] if it cannot be read.
+    pub async fn run_before(&self, group: &GroupName, run: &RunRecord) -> Result<Option<RunRecord>, StateError> {
+        match run.number.checked_sub(1) {
+            None | Some(0) => Ok(None),
+            Some(number) => self.run(group, number).await.map(Some),
         }
     }
 

@@ -70,8 +70,7 @@ pub(crate) fn plan(kind: RunKind, epoch: u64) -> Plan {
             "nfs": {"server": "10.77.0.1", "path": "/export/db-disk"},
         },
     });
-    let vms =
-        vec![VmObserved { vm: object("db"), halted: false, running: true, claims: vec!["db-disk".to_owned()] }];
+    let vms = vec![VmObserved { vm: object("db"), halted: false, running: true, claims: vec!["db-disk".to_owned()] }];
     let claims = vec![ClaimObserved { claim: object("db-disk"), pv: Some(pv), snapshot_class: Some("nfs".to_owned()) }];
     let state = |vms, claims| {
         SiteObserved::Reachable(Box::new(SiteState {
@@ -305,10 +304,7 @@ impl World {
     }
 
     pub(crate) fn stormy(&self, storm: &Arc<Storm>) -> State {
-        State::new(
-            Arc::new(Stormy { inner: self.bucket.clone(), storm: storm.clone(), unconditional: false }),
-            PREFIX,
-        )
+        State::new(Arc::new(Stormy { inner: self.bucket.clone(), storm: storm.clone(), unconditional: false }), PREFIX)
     }
 
     pub(crate) fn effects(&self) -> Vec<Effect> {
@@ -375,12 +371,7 @@ impl Hands<'_> {
 
 #[async_trait::async_trait]
 impl Performer for Hands<'_> {
-    async fn observe(
-        &self,
-        _: &Plan,
-        step: Step,
-        _: &Outputs<'_>,
-    ) -> std::result::Result<Option<Value>, StepError> {
+    async fn observe(&self, _: &Plan, step: Step, _: &Outputs<'_>) -> std::result::Result<Option<Value>, StepError> {
         let fault = self.storm.enter().await;
         if matches!(fault, Some(Fault::FailBefore | Fault::FailAfter)) {
             return Err(broken());

@@ -113,7 +113,9 @@ fn condition(instance: &Value, kind: &str) -> bool {
 fn explain(instance: &Value) -> String {
     let text = |condition: &Value, key: &str| condition.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let conditions: Vec<String> = conditions(instance)
-        .map(|condition| format!("{}={} {}", text(condition, "type"), text(condition, "status"), text(condition, "message")))
+        .map(|condition| {
+            format!("{}={} {}", text(condition, "type"), text(condition, "status"), text(condition, "message"))
+        })
         .collect();
     format!("its instance is {}; {}", phase(instance), conditions.join("; "))
 }

@@ -33,7 +33,8 @@ fn private(path: &std::path::Path, text: &str) -> Result<()> {
 /// The site mapping of the lab.
 #[must_use]
 pub fn mapping() -> String {
-    let side = |site: Site| format!("    {site}: {{ nfs: {{ server: {}, path: {} }} }}\n", site.address(), site.share());
+    let side =
+        |site: Site| format!("    {site}: {{ nfs: {{ server: {}, path: {} }} }}\n", site.address(), site.share());
     format!(
         "apiVersion: leeward.io/v1alpha1\nkind: SiteMapping\nsites: [east, west]\nrules:\n  - name: nas\n{}{}",
         side(Site::East),

@@ -57,7 +57,8 @@ impl Boot {
     /// The last record on a disk that was acknowledged, before `until` if given: written in this boot, or found.
     #[must_use]
     pub fn last(&self, disk: &str, until: Option<u64>) -> Option<Record> {
-        let written = self.records.get(disk).into_iter().flatten().rfind(|record| until.is_none_or(|until| record.time <= until));
+        let written =
+            self.records.get(disk).into_iter().flatten().rfind(|record| until.is_none_or(|until| record.time <= until));
         written.copied().or_else(|| self.found(disk))
     }
 }
@@ -140,7 +141,12 @@ pub async fn wait_for_records(lab: &Lab, site: Site, more: usize, deadline: Dura
             return Ok(());
         }
         if began.elapsed() > deadline {
-            bail!("no {more} new records within {} s at {site} from {}; consoles: {}", deadline.as_secs(), missing.join(", "), tails(lab, site));
+            bail!(
+                "no {more} new records within {} s at {site} from {}; consoles: {}",
+                deadline.as_secs(),
+                missing.join(", "),
+                tails(lab, site)
+            );
         }
         // The consoles are plain files that QEMU appends to: there is no event to wait for.
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -71,7 +71,8 @@ impl Leeward {
     /// As [`Self::call`].
     pub async fn call_until(&self, args: &[&str], hear: Hear<'_>, kill: impl Fn(&str) -> bool) -> Result<Called> {
         let began = Instant::now();
-        let mut child = self.command(args).spawn().with_context(|| format!("{} cannot be started", self.program.display()))?;
+        let mut child =
+            self.command(args).spawn().with_context(|| format!("{} cannot be started", self.program.display()))?;
         let (mut stdout, talk) = (child.stdout.take().context("no stdout")?, child.stderr.take().context("no stderr")?);
         let data = tokio::spawn(async move {
             let mut text = String::new();
@@ -89,7 +90,11 @@ impl Leeward {
         }
         let code = child.wait().await?.code();
         let text = data.await??;
-        let data = if text.trim().is_empty() { Value::Null } else { serde_json::from_str(&text).context("stdout is no JSON")? };
+        let data = if text.trim().is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str(&text).context("stdout is no JSON")?
+        };
         Ok(Called { code, data, talk, took: began.elapsed() })
     }
 }

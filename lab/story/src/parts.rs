@@ -53,7 +53,9 @@ impl Stage<'_> {
     /// The move fails.
     pub async fn bring_to(&self, site: Site) -> Result<()> {
         if self.active().await? != site {
-            self.leeward.done(&["migrate", "shop", "--yes", "--to", site.name()], &|line| self.tale.say(&format!("   {line}"))).await?;
+            self.leeward
+                .done(&["migrate", "shop", "--yes", "--to", site.name()], &|line| self.tale.say(&format!("   {line}")))
+                .await?;
         }
         guests::wait_for_records(self.lab, site, 3, WRITES).await
     }
@@ -67,7 +69,8 @@ impl Stage<'_> {
         for (vm, disks) in GUESTS {
             let boot = guests::newest(self.lab, site, vm)?;
             for disk in disks {
-                let record = boot.last(disk, until).with_context(|| format!("{vm} at {site} has no record on {disk}"))?;
+                let record =
+                    boot.last(disk, until).with_context(|| format!("{vm} at {site} has no record on {disk}"))?;
                 last.insert(*disk, record);
             }
         }
@@ -108,7 +111,11 @@ impl Stage<'_> {
             self.tale.check(
                 format!("0 records of {disk} lost"),
                 found.is_some_and(|found| found.number == record.number),
-                format!("acknowledged up to {}, found up to {}", record.number, found.map_or("nothing".to_owned(), |f| f.number.to_string())),
+                format!(
+                    "acknowledged up to {}, found up to {}",
+                    record.number,
+                    found.map_or("nothing".to_owned(), |f| f.number.to_string())
+                ),
             );
         }
     }
@@ -119,7 +126,9 @@ impl Stage<'_> {
         for (vm, disks) in GUESTS {
             let boot = guests::newest(self.lab, target, vm)?;
             for disk in disks {
-                let (Some(last), Some(first)) = (before.get(disk), boot.records.get(*disk).and_then(|records| records.first())) else {
+                let (Some(last), Some(first)) =
+                    (before.get(disk), boot.records.get(*disk).and_then(|records| records.first()))
+                else {
                     continue;
                 };
                 let seconds = first.time.saturating_sub(last.time) as f64 / 1000.0;
@@ -133,7 +142,10 @@ impl Stage<'_> {
 }
 
 pub(crate) fn moment(millis: u64) -> Timestamp {
-    i64::try_from(millis).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok()).unwrap_or(Timestamp::UNIX_EPOCH)
+    i64::try_from(millis)
+        .ok()
+        .and_then(|millis| Timestamp::from_millisecond(millis).ok())
+        .unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
 pub(crate) fn now_millis() -> u64 {

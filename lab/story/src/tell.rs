@@ -84,7 +84,13 @@ impl Tale {
     #[must_use]
     pub fn failures(&self, from: usize) -> Vec<String> {
         self.change(|report| {
-            report.checks.iter().skip(from).filter(|check| !check.passed).map(|check| format!("{}: {}", check.claim, check.evidence)).collect()
+            report
+                .checks
+                .iter()
+                .skip(from)
+                .filter(|check| !check.passed)
+                .map(|check| format!("{}: {}", check.claim, check.evidence))
+                .collect()
         })
     }
 
@@ -116,7 +122,9 @@ impl Tale {
             let Ok(at) = text(step, "started").parse() else { continue };
             let name = text(step, "step");
             let site = match name.as_str() {
-                "takeSnapshots" | "backUpPoint" | "backUpFinal" | "stopVms" | "fenceSource" | "reprotect" => text(data, "source"),
+                "takeSnapshots" | "backUpPoint" | "backUpFinal" | "stopVms" | "fenceSource" | "reprotect" => {
+                    text(data, "source")
+                }
                 _ => text(data, "target"),
             };
             let seconds = step.get("seconds").and_then(Value::as_f64).unwrap_or_default();

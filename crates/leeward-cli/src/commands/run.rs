@@ -46,12 +46,20 @@ impl From<FailoverArgs> for Wish {
     }
 }
 
-pub(super) async fn run(engine: &Engine, config: &Config, kind: RunKind, wish: &Wish, output: Output) -> Result<(), Stop> {
+pub(super) async fn run(
+    engine: &Engine,
+    config: &Config,
+    kind: RunKind,
+    wish: &Wish,
+    output: Output,
+) -> Result<(), Stop> {
     let group = group(config, wish.run.group.as_ref())?;
     let request = request(engine, group, (kind, wish.to.as_ref()), wish.accepted.clone()).await?;
     let asks = kind.moves() && !wish.run.yes;
     if asks && !std::io::stdin().is_terminal() {
-        return Err(Stop::Usage(format!("{kind} stops and starts VMs: say --yes, or run it in a terminal to be asked [LW-0512]")));
+        return Err(Stop::Usage(format!(
+            "{kind} stops and starts VMs: say --yes, or run it in a terminal to be asked [LW-0512]"
+        )));
     }
     let refused = AtomicBool::new(false);
     let approve = |plan: &Plan| {
@@ -76,7 +84,9 @@ pub(super) async fn roll_back(engine: &Engine, config: &Config, args: &RunArgs, 
     let group = group(config, args.group.as_ref())?;
     if !args.yes {
         if !std::io::stdin().is_terminal() {
-            return Err(Stop::Usage("rollback starts VMs: say --yes, or run it in a terminal to be asked [LW-0512]".to_owned()));
+            return Err(Stop::Usage(
+                "rollback starts VMs: say --yes, or run it in a terminal to be asked [LW-0512]".to_owned(),
+            ));
         }
         if !confirmed("Take the unfinished run back and start the VMs at its source?") {
             return Err(Stop::Refused("not confirmed, nothing was changed".to_owned()));
@@ -97,7 +107,10 @@ fn announce(plan: &Plan) {
         eprintln!("warning: {warning}");
     }
     for lost in &plan.given_up {
-        eprintln!("given up at {}: {}, up to {} bytes written there after {}", plan.target, lost.pv, lost.bytes, lost.since);
+        eprintln!(
+            "given up at {}: {}, up to {} bytes written there after {}",
+            plan.target, lost.pv, lost.bytes, lost.since
+        );
     }
     if let Some(since) = plan.loses_since {
         eprintln!("data loss: what was written after {since}");

@@ -60,7 +60,12 @@ fn what_is_wrong_is_named_with_its_line_and_field() {
     let cases = [
         ("home: east", "hoem: east", "line 22", "hoem"),
         ("home: east", "home: esat", "line 22", "groups.shop.home: there is no site esat; the sites are east, west"),
-        ("kubeconfig: west.kubeconfig", "kubeconfig: nowhere", "line 5", "sites.west.kubeconfig: ./nowhere cannot be used"),
+        (
+            "kubeconfig: west.kubeconfig",
+            "kubeconfig: nowhere",
+            "line 5",
+            "sites.west.kubeconfig: ./nowhere cannot be used",
+        ),
         ("prefix: leeward,", "prefix: velero/leeward,", "line 6", "objectStore.prefix"),
         ("      west: *nfs", "      wets: *nfs", "line 18", "storage.nfs.sites.wets"),
         ("kind: LeewardConfig", "kind: Config", "line 2", "kind: must be LeewardConfig"),
@@ -82,6 +87,10 @@ fn secrets_stay_out_of_errors() {
     std::fs::write(&path, "[default]\naws_secret_access_key = hunter2\n").unwrap();
     let error = credentials(&path).unwrap_err().to_string();
     assert!(!error.contains("hunter2"), "{error}");
-    std::fs::write(&path, "[other]\naws_access_key_id=x\n[default]\naws_access_key_id = a\naws_secret_access_key = b=\n").unwrap();
+    std::fs::write(
+        &path,
+        "[other]\naws_access_key_id=x\n[default]\naws_access_key_id = a\naws_secret_access_key = b=\n",
+    )
+    .unwrap();
     assert_eq!(credentials(&path).unwrap(), ("a".to_owned(), "b=".to_owned()));
 }

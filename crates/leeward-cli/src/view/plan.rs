@@ -44,7 +44,13 @@ impl Shown for PlanView {
         for volume in &plan.volumes {
             let _ = write!(text, "\n{} ({})\n  {} → {}\n", volume.pv, volume.claim, volume.before, volume.after);
             for change in &volume.trace.changes {
-                let _ = write!(text, "  {}\n    - {}\n    + {}\n", change.pointer, shown(change.before.as_ref()), shown(change.after.as_ref()));
+                let _ = write!(
+                    text,
+                    "  {}\n    - {}\n    + {}\n",
+                    change.pointer,
+                    shown(change.before.as_ref()),
+                    shown(change.after.as_ref())
+                );
             }
         }
         let steps: Vec<Vec<String>> = plan
@@ -56,10 +62,14 @@ impl Shown for PlanView {
         section(&mut text, &columns(&["step", "name", "what"], &steps));
         list(&mut text, "left out", plan.skipped.iter().map(|skipped| format!("{}: {}", skipped.step, skipped.why)));
         list(&mut text, "warnings", plan.warnings.iter().cloned());
-        list(&mut text, &format!("given up at {}", plan.target), plan.given_up.iter().map(|lost| {
-            let until = lost.last_written.map_or(String::new(), |at| format!(", last written {at}"));
-            format!("{}: up to {} bytes written after {}{until}", lost.pv, lost.bytes, lost.since)
-        }));
+        list(
+            &mut text,
+            &format!("given up at {}", plan.target),
+            plan.given_up.iter().map(|lost| {
+                let until = lost.last_written.map_or(String::new(), |at| format!(", last written {at}"));
+                format!("{}: up to {} bytes written after {}{until}", lost.pv, lost.bytes, lost.since)
+            }),
+        );
         if let Some(since) = plan.loses_since {
             let _ = write!(text, "\nDATA LOSS: everything written after {since} is lost\n");
         }

@@ -147,7 +147,11 @@ impl Shown for RunView {
             let _ = write!(text, "\nlost: what was written after {since}");
         }
         if self.outcome == Some(Outcome::Abandoned) {
-            let _ = write!(text, "\n{} {} was taken back: {} is active at {}", self.kind, self.run, self.group, self.source);
+            let _ = write!(
+                text,
+                "\n{} {} was taken back: {} is active at {}",
+                self.kind, self.run, self.group, self.source
+            );
             return text;
         }
         let active = if self.kind.moves() { &self.target } else { &self.source };

@@ -60,7 +60,11 @@ impl GroupStatus {
             active: observed.active.site.clone(),
             epoch: observed.active.epoch,
             unfinished,
-            sites: observed.sites.iter().map(|(site, seen)| SiteStatus::new(site, seen, *site == observed.active.site)).collect(),
+            sites: observed
+                .sites
+                .iter()
+                .map(|(site, seen)| SiteStatus::new(site, seen, *site == observed.active.site))
+                .collect(),
             points: observed
                 .points
                 .iter()
@@ -80,9 +84,13 @@ impl SiteStatus {
     fn new(site: &SiteName, seen: &SiteObserved, active: bool) -> Self {
         let role = if active { "active" } else { "standby" };
         match seen {
-            SiteObserved::Unreachable(why) => {
-                Self { site: site.clone(), role, problems: vec![format!("does not answer: {why}")], fenced: None, vms: Vec::new() }
-            }
+            SiteObserved::Unreachable(why) => Self {
+                site: site.clone(),
+                role,
+                problems: vec![format!("does not answer: {why}")],
+                fenced: None,
+                vms: Vec::new(),
+            },
             SiteObserved::Reachable(state) => {
                 let mut problems: Vec<String> = Vec::new();
                 problems.extend(state.velero_problem.iter().map(|why| format!("Velero: {why}")));
@@ -94,7 +102,13 @@ impl SiteStatus {
                     .iter()
                     .map(|vm| VmStatus {
                         vm: vm.vm.to_string(),
-                        state: if vm.running { "running" } else if active && !vm.halted { "not running" } else { "halted" },
+                        state: if vm.running {
+                            "running"
+                        } else if active && !vm.halted {
+                            "not running"
+                        } else {
+                            "halted"
+                        },
                     })
                     .collect();
                 Self { site: site.clone(), role, problems, fenced: Some(state.fenced), vms }
@@ -153,7 +167,11 @@ impl GroupStatus {
             })
             .collect();
         if !rows.is_empty() {
-            let _ = write!(text, "\n{}\n", columns(&["recovery point", "at", "volumes", "oldest data", "recoverable"], &rows));
+            let _ = write!(
+                text,
+                "\n{}\n",
+                columns(&["recovery point", "at", "volumes", "oldest data", "recoverable"], &rows)
+            );
         }
         text.trim_end().to_owned()
     }

@@ -2,11 +2,7 @@
 
 use super::*;
 use crate::output::Shown;
-use leeward_engine::{
-    engine::Carried,
-    roles::PutRight,
-    state::RunRecord,
-};
+use leeward_engine::{engine::Carried, roles::PutRight, state::RunRecord};
 use leeward_model::{
     group::{Confirm, GroupSpec},
     journal::{Entry, Event, Outcome, RunState},
@@ -80,8 +76,7 @@ fn shop() -> Observed {
         claims: claims.clone(),
         volumes: [("pv-db-data".to_owned(), at(seconds))].into(),
     };
-    let points =
-        vec![point("rp-20261122-180000", Some("shop-rp-20261122-180000"), -301), point("fp-1", None, -100)];
+    let points = vec![point("rp-20261122-180000", Some("shop-rp-20261122-180000"), -301), point("fp-1", None, -100)];
     let mut east = state(vms, claims);
     east.bystanders = vec!["pv-of-others".to_owned()];
     Observed {
@@ -131,8 +126,12 @@ fn failover() -> Plan {
 
 fn migrate() -> Plan {
     let mut observed = shop();
-    west(&mut observed).divergence =
-        vec![DivergenceObserved { pv: "pv-db-data".to_owned(), bytes: 4096, last_written: Some(at(-60)), since: at(-301) }];
+    west(&mut observed).divergence = vec![DivergenceObserved {
+        pv: "pv-db-data".to_owned(),
+        bytes: 4096,
+        last_written: Some(at(-60)),
+        since: at(-301),
+    }];
     planned(RunKind::Migrate, None, &observed)
 }
 
@@ -162,11 +161,8 @@ fn statuses() -> StatusView {
     fresh.active.epoch = Epoch(0);
     fresh.points.clear();
     let unfinished = "cycle-20261122-180400 at step replicate; repeat `leeward cycle` to finish it".to_owned();
-    let groups = vec![
-        GroupStatus::new(&shop(), None),
-        GroupStatus::new(&odd, Some(unfinished)),
-        GroupStatus::new(&fresh, None),
-    ];
+    let groups =
+        vec![GroupStatus::new(&shop(), None), GroupStatus::new(&odd, Some(unfinished)), GroupStatus::new(&fresh, None)];
     StatusView { groups }
 }
 
@@ -228,7 +224,8 @@ fn run_json() {
 
 #[test]
 fn tables_have_no_escapes_and_no_ragged_ends() {
-    for text in [PlanView(migrate()).table(), statuses().table(), RunView::new(&carried(migrate(), Vec::new())).table()] {
+    for text in [PlanView(migrate()).table(), statuses().table(), RunView::new(&carried(migrate(), Vec::new())).table()]
+    {
         assert!(!text.contains('\u{1b}'));
         assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
         assert!(!text.ends_with('\n'));

@@ -57,7 +57,8 @@ impl SitesPerformer<'_> {
         for (volume, class) in &wanted {
             site.create(SNAPSHOT, Some(volume.claim.namespace.as_str()), snapshot(plan, volume, class)).await?;
         }
-        let moments = futures::future::try_join_all(wanted.iter().map(|(volume, _)| snapshot_moment(site, plan, volume))).await?;
+        let moments =
+            futures::future::try_join_all(wanted.iter().map(|(volume, _)| snapshot_moment(site, plan, volume))).await?;
         let at: BTreeMap<_, _> = wanted.iter().zip(moments).map(|((volume, _), at)| (volume.pv.clone(), at)).collect();
         self.note(&format!("{} snapshots, each crash-consistent by itself", at.len()));
         output(&Taken { at })
@@ -80,13 +81,17 @@ impl SitesPerformer<'_> {
 
     pub(super) async fn replicate(&self, plan: &Plan, outputs: &Outputs<'_>) -> Result<Value, StepError> {
         let site = self.site(&plan.source)?;
-        let taken: Option<Taken> = if plan.steps.contains(&Step::TakeSnapshots) { Some(outputs.of(Step::TakeSnapshots)?) } else { None };
+        let taken: Option<Taken> =
+            if plan.steps.contains(&Step::TakeSnapshots) { Some(outputs.of(Step::TakeSnapshots)?) } else { None };
         let mut volumes = Vec::new();
         let mut carried = Vec::new();
         for volume in &plan.volumes {
             match &volume.copy {
                 Copy::Snapshot { .. } => {
-                    let at = taken.as_ref().and_then(|taken| taken.at.get(&volume.pv)).ok_or(StepError::MissingOutput(Step::TakeSnapshots))?;
+                    let at = taken
+                        .as_ref()
+                        .and_then(|taken| taken.at.get(&volume.pv))
+                        .ok_or(StepError::MissingOutput(Step::TakeSnapshots))?;
                     volumes.push(SyncVolume {
                         key: volume.pv.clone(),
                         source: promoted_address(site, plan, volume).await?,
@@ -105,7 +110,12 @@ impl SitesPerformer<'_> {
         output(&manifest)
     }
 
-    pub(super) async fn sync(&self, plan: &Plan, volumes: Vec<SyncVolume>, carried: Vec<String>) -> Result<PointManifest, StepError> {
+    pub(super) async fn sync(
+        &self,
+        plan: &Plan,
+        volumes: Vec<SyncVolume>,
+        carried: Vec<String>,
+    ) -> Result<PointManifest, StepError> {
         let request = SyncRequest {
             group: plan.group.clone(),
             point: plan.point.clone(),
@@ -142,7 +152,11 @@ impl SitesPerformer<'_> {
             // Velero's times have no fractions of seconds.
             let earlier = restored.completed.is_some_and(|at| at.as_second() < began.as_second());
             match self.check_landed(plan).await {
-                Ok(()) => return Ok(json!({"restore": restored.name, "items": restored.items, "warnings": restored.warnings})),
+                Ok(()) => {
+                    return Ok(
+                        json!({"restore": restored.name, "items": restored.items, "warnings": restored.warnings}),
+                    );
+                }
                 Err(error) if !earlier || again == RESTORES => return Err(error),
                 Err(error) => self.note(&format!("restored earlier, and not there now ({error}); restoring again")),
             }
@@ -159,12 +173,17 @@ impl SitesPerformer<'_> {
             .map(|planned| {
                 let missing: Vec<&str> =
                     planned.volumes.iter().filter(|pv| manifest.volume(pv).is_none()).map(String::as_str).collect();
-                let why = (!missing.is_empty()).then(|| format!("no copy of {} at {} yet", missing.join(", "), plan.target));
+                let why =
+                    (!missing.is_empty()).then(|| format!("no copy of {} at {} yet", missing.join(", "), plan.target));
                 Readiness { vm: planned.vm.clone(), ready: why.is_none(), why }
             })
             .collect();
         for one in readiness.iter().filter(|one| !one.ready) {
-            self.note(&format!("VM {} is staged and could not be started: {}", one.vm, one.why.as_deref().unwrap_or_default()));
+            self.note(&format!(
+                "VM {} is staged and could not be started: {}",
+                one.vm,
+                one.why.as_deref().unwrap_or_default()
+            ));
         }
         output(&readiness)
     }
@@ -185,12 +204,17 @@ impl SitesPerformer<'_> {
         for namespace in &self.group.namespaces {
             for object in target.list(VM, Some(namespace.as_str()), RESTORED).await? {
                 let name = object_name(&object).unwrap_or_default();
-                let stays = plan.vms.iter().any(|planned| planned.vm.namespace == *namespace && planned.vm.name == name);
+                let stays =
+                    plan.vms.iter().any(|planned| planned.vm.namespace == *namespace && planned.vm.name == name);
                 let ours = self.group.match_labels.iter().all(|(key, value)| {
-                    object.pointer("/metadata/labels").and_then(|labels| labels.get(key)).and_then(Value::as_str) == Some(value)
+                    object.pointer("/metadata/labels").and_then(|labels| labels.get(key)).and_then(Value::as_str)
+                        == Some(value)
                 });
                 if !stays && ours {
-                    self.note(&format!("VM {namespace}/{name} left the group: its staged copy at {} is removed", plan.target));
+                    self.note(&format!(
+                        "VM {namespace}/{name} left the group: its staged copy at {} is removed",
+                        plan.target
+                    ));
                     target.delete(VM, Some(namespace.as_str()), name).await?;
                 }
             }
@@ -230,8 +254,14 @@ async fn snapshot_moment(site: &Site, plan: &Plan, volume: &VolumePlan) -> Resul
     let explain = |object: &Value| {
         object.pointer("/status/error/message").and_then(Value::as_str).unwrap_or("it is not ready to use").to_owned()
     };
-    site.wait(SNAPSHOT, (namespace, &name), (&format!("snapshot {}/{name}", volume.claim.namespace), SNAPSHOT_READY), is_ready, explain)
-        .await?;
+    site.wait(
+        SNAPSHOT,
+        (namespace, &name),
+        (&format!("snapshot {}/{name}", volume.claim.namespace), SNAPSHOT_READY),
+        is_ready,
+        explain,
+    )
+    .await?;
     let object = site.get(SNAPSHOT, namespace, &name).await?;
     let moment = object.as_ref().and_then(|object| object.pointer("/status/creationTime")).and_then(Value::as_str);
     moment.and_then(|text| text.parse().ok()).ok_or_else(|| {
@@ -243,18 +273,23 @@ async fn snapshot_moment(site: &Site, plan: &Plan, volume: &VolumePlan) -> Resul
 /// Where the promoted snapshot's data is: the PV of the claim that the plug-in made during the backup.
 async fn promoted_address(site: &Site, plan: &Plan, volume: &VolumePlan) -> Result<VolumeAddress, StepError> {
     let name = format!("{}-{}", volume.claim.name, plan.point);
-    let wrong = |object: String, problem: &str| SiteError::Wrong { site: site.name.clone(), object, problem: problem.to_owned() };
+    let wrong = |object: String, problem: &str| SiteError::Wrong {
+        site: site.name.clone(),
+        object,
+        problem: problem.to_owned(),
+    };
     let pvc = site.get(PVC, Some(volume.claim.namespace.as_str()), &name).await?.ok_or_else(|| {
         wrong(
             format!("promoted claim {}/{name}", volume.claim.namespace),
             "does not exist after the backup: is the leeward plug-in in Velero's plug-in folder at this site?",
         )
     })?;
-    let pv_name = claim::volume(&pvc)
-        .ok_or_else(|| wrong(format!("promoted claim {name}"), "is not bound to a volume"))?;
+    let pv_name =
+        claim::volume(&pvc).ok_or_else(|| wrong(format!("promoted claim {name}"), "is not bound to a volume"))?;
     let pv = site.get(PV, None, pv_name).await?.ok_or_else(|| wrong(format!("volume {pv_name}"), "does not exist"))?;
-    VolumeAddress::from_pv(&pv)
-        .map_err(|error| wrong(format!("volume {pv_name}"), &format!("has an address that cannot be read: {error}")).into())
+    VolumeAddress::from_pv(&pv).map_err(|error| {
+        wrong(format!("volume {pv_name}"), &format!("has an address that cannot be read: {error}")).into()
+    })
 }
 
 /// The live volume of a VM that is off, with the moment that its data is of.
@@ -270,5 +305,6 @@ pub(super) fn live(volume: &VolumePlan, at: jiff::Timestamp) -> SyncVolume {
 
 /// A step's output as the journal keeps it.
 pub(super) fn output(value: &impl Serialize) -> Result<Value, StepError> {
-    serde_json::to_value(value).map_err(|error| StepError::Changed(format!("an output cannot be written down: {error}")))
+    serde_json::to_value(value)
+        .map_err(|error| StepError::Changed(format!("an output cannot be written down: {error}")))
 }

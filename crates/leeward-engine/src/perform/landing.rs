@@ -65,15 +65,31 @@ async fn check_volume(site: &Site, volume: &VolumePlan) -> Result<(), SiteError>
             claim::volume(pvc).map_or("it names no volume".to_owned(), |pv| format!("it names volume {pv}"))
         )
     };
-    site.wait(PVC, (Some(namespace), &volume.claim.name), (&format!("binding of claim {}", volume.claim), BOUND), is_bound, explain)
-        .await?;
-    let wrong = |problem: String| SiteError::Wrong { site: site.name.clone(), object: format!("claim {}", volume.claim), problem };
+    site.wait(
+        PVC,
+        (Some(namespace), &volume.claim.name),
+        (&format!("binding of claim {}", volume.claim), BOUND),
+        is_bound,
+        explain,
+    )
+    .await?;
+    let wrong = |problem: String| SiteError::Wrong {
+        site: site.name.clone(),
+        object: format!("claim {}", volume.claim),
+        problem,
+    };
     let pvc = site.get(PVC, Some(namespace), &volume.claim.name).await?.ok_or_else(|| wrong("went away".to_owned()))?;
     if claim::volume(&pvc) != Some(volume.pv.as_str()) {
         let other = claim::volume(&pvc).unwrap_or_default();
-        return Err(wrong(format!("is bound to volume {other}, not to {}: delete the claim there, then repeat", volume.pv)));
+        return Err(wrong(format!(
+            "is bound to volume {other}, not to {}: delete the claim there, then repeat",
+            volume.pv
+        )));
     }
-    let pv = site.get(PV, None, &volume.pv).await?.ok_or_else(|| wrong(format!("names volume {}, which does not exist", volume.pv)))?;
+    let pv = site
+        .get(PV, None, &volume.pv)
+        .await?
+        .ok_or_else(|| wrong(format!("names volume {}, which does not exist", volume.pv)))?;
     match VolumeAddress::from_pv(&pv) {
         Ok(address) if address == volume.after => Ok(()),
         Ok(address) => Err(wrong(format!(

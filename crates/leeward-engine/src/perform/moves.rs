@@ -88,8 +88,11 @@ impl SitesPerformer<'_> {
     /// the proof of the fence step may be hours old when a run is taken up again.
     pub(super) async fn start_vms(&self, plan: &Plan) -> Result<Value, StepError> {
         if plan.steps.contains(&Step::FenceSource) && !self.storage.is_fenced(&plan.source).await? {
-            let problem = "can be written again since the fence: fence it, or find out who lifted it, then repeat".to_owned();
-            return Err(SiteError::Wrong { site: plan.source.clone(), object: "the storage".to_owned(), problem }.into());
+            let problem =
+                "can be written again since the fence: fence it, or find out who lifted it, then repeat".to_owned();
+            return Err(
+                SiteError::Wrong { site: plan.source.clone(), object: "the storage".to_owned(), problem }.into()
+            );
         }
         let site = self.site(&plan.target)?;
         let mut waves: BTreeMap<u8, Vec<ObjectRef>> = BTreeMap::new();
@@ -108,7 +111,8 @@ impl SitesPerformer<'_> {
     }
 
     pub(super) async fn confirm(&self, plan: &Plan) -> Result<Value, StepError> {
-        let started: Vec<ObjectRef> = plan.vms.iter().filter(|planned| planned.start).map(|planned| planned.vm.clone()).collect();
+        let started: Vec<ObjectRef> =
+            plan.vms.iter().filter(|planned| planned.start).map(|planned| planned.vm.clone()).collect();
         vms::wait_up(self.site(&plan.target)?, &started, self.group.confirm).await?;
         Ok(json!({"up": (self.clock)()}))
     }
@@ -124,7 +128,9 @@ impl SitesPerformer<'_> {
         let held = self.storage.points(&plan.source, &plan.group).await?;
         let manifest = match held.iter().find(|manifest| manifest.point == plan.point) {
             Some(made) => made.clone(),
-            None => self.storage.sync(&own_disks(plan, held.last(), outputs.of::<Stopped>(Step::StopVms)?.stopped)).await?,
+            None => {
+                self.storage.sync(&own_disks(plan, held.last(), outputs.of::<Stopped>(Step::StopVms)?.stopped)).await?
+            }
         };
         let record = PointRecord {
             manifest,
@@ -154,7 +160,9 @@ fn own_disks(plan: &Plan, base: Option<&PointManifest>, stopped: jiff::Timestamp
         base: base.map(|manifest| manifest.point.clone()),
         from: plan.source.clone(),
         to: plan.source.clone(),
-        volumes: disks.map(|volume| SyncVolume { seed: Some(volume.before.clone()), ..live(volume, stopped) }).collect(),
+        volumes: disks
+            .map(|volume| SyncVolume { seed: Some(volume.before.clone()), ..live(volume, stopped) })
+            .collect(),
         carried: Vec::new(),
     }
 }

@@ -10,9 +10,8 @@ use crate::{
 };
 use leeward_model::{group::Confirm, journal::Outcome, name::Epoch};
 use leeward_storage::{
-    StorageError, SyncRequest, SyncVolume,
+    Consistency, StorageError, SyncRequest, SyncVolume,
     fake::{Fault, InMemory, Verb, WriteRefused},
-    Consistency,
 };
 
 const MAPPING: &str = "apiVersion: leeward.io/v1alpha1\nkind: SiteMapping\nsites: [east, west]\nrules:\n  - name: nas\n    east: { nfs: { server: 10.77.0.1, path: /export } }\n    west: { nfs: { server: 10.77.0.2, path: /vault } }\n";
@@ -63,8 +62,7 @@ impl Bed {
         };
         let manifest = bed.storage.sync(&request).await.unwrap();
         let claims = claims_of(plan, |volume| volume.object.clone());
-        let record =
-            PointRecord { manifest, backup: "shop-rp-1".to_owned(), vms: vms_of(plan), claims, at: clock() };
+        let record = PointRecord { manifest, backup: "shop-rp-1".to_owned(), vms: vms_of(plan), claims, at: clock() };
         state.write_point(&record).await.unwrap();
         bed.guest(plan, "east", b"one two").unwrap();
         bed
@@ -157,6 +155,13 @@ async fn assert_moved(bed: &Bed, plan: &Plan) {
     assert_eq!(points, if plan.kind == RunKind::Failover { vec![made] } else { vec!["rp-1".to_owned(), made] });
 }
 
+fn failed(error: &EngineError) -> (Step, &StepError) {
+    match error {
+        EngineError::Step { step, source, .. } => (*step, source),
+        other => panic!("{other}"),
+    }
+}
+
 #[tokio::test]
 async fn a_move_brings_the_last_data_and_starts_behind_a_fence() {
     for kind in [RunKind::Migrate, RunKind::Failover] {
@@ -172,14 +177,15 @@ async fn whatever_the_storage_refuses_a_repeat_ends_the_same() {
     for kind in [RunKind::Migrate, RunKind::Failover] {
         let plan = plan(kind, 1);
         let mut broken = 0;
-        for verb in [Verb::Sync, Verb::Points, Verb::Verify, Verb::Fence, Verb::Unfence, Verb::IsFenced, Verb::Present] {
+        for verb in [Verb::Sync, Verb::Points, Verb::Verify, Verb::Fence, Verb::Unfence, Verb::IsFenced, Verb::Present]
+        {
             for fault in [Fault::Before, Fault::During, Fault::After] {
                 for place in ["east", "west"] {
                     let bed = Bed::new(&plan).await;
                     bed.storage.fail(&site(place), verb, fault, 2);
                     let mut attempts = 1;
                     while let Err(error) = bed.attempt(&plan).await {
-                        assert!(matches!(error, EngineError::Step { source: StepError::Storage(_), .. }), "{error}");
+                        assert!(matches!(failed(&error).1, StepError::Storage(_)), "{error}");
                         attempts += 1;
                         assert!(attempts <= 3, "{verb:?} {fault:?} {place}: {error}");
                     }
@@ -199,11 +205,9 @@ async fn a_damaged_point_is_not_started_from() {
     let manifest = bed.points("west").await[0].manifest.clone();
     assert!(bed.storage.damage(&manifest, &plan.volumes[0].pv, DISK));
     let error = bed.attempt(&plan).await.unwrap_err();
-    let damaged = |step| step == Step::VerifyPoint;
-    assert!(
-        matches!(&error, EngineError::Step { step, source: StepError::Storage(StorageError::Differs { .. }), .. } if damaged(*step)),
-        "{error}"
-    );
+    let (step, why) = failed(&error);
+    assert!(matches!(why, StepError::Storage(StorageError::Differs { .. })), "{why}");
+    assert_eq!(step, Step::VerifyPoint);
     assert_eq!(bed.disk(&plan, "west"), None, "nothing was presented");
 }
 

@@ -39,7 +39,9 @@ async fn a_store_that_ignores_the_condition_is_found() {
 
 #[tokio::test]
 async fn a_store_that_fails_is_not_taken_for_a_good_one() {
-    for (instant, fault) in [(0, Fault::FailBefore), (0, Fault::FailAfter), (1, Fault::FailBefore), (1, Fault::FailAfter)] {
+    for (instant, fault) in
+        [(0, Fault::FailBefore), (0, Fault::FailAfter), (1, Fault::FailBefore), (1, Fault::FailAfter)]
+    {
         let world = World::default();
         let error = world.stormy(&Storm::at(instant, fault)).probe().await.unwrap_err();
         assert!(error.to_string().contains("leeward/probe/conditional-create.json"), "{error}");
@@ -64,7 +66,9 @@ async fn an_epoch_is_claimed_once() {
     assert_eq!(state.witness(&group()).await.unwrap(), Some(mine.clone()), "the first record stays");
     for other in [witness(1, "west", "migrate-2"), witness(1, "east", "migrate-1")] {
         let error = state.claim_epoch(&group(), &other).await.unwrap_err();
-        assert!(matches!(&error, StateError::EpochTaken { run, active, .. } if *run == mine.run && *active == mine.active));
+        assert!(
+            matches!(&error, StateError::EpochTaken { run, active, .. } if *run == mine.run && *active == mine.active)
+        );
         assert!(error.to_string().contains("epoch 1 was taken by run migrate-1 for site west"), "{error}");
     }
 }
@@ -235,7 +239,7 @@ async fn points_come_oldest_first_and_are_never_overwritten() {
     assert!(state.points(&group(), &site("east")).await.unwrap().is_empty());
     for _ in 0..2 {
         state.forget_point(&group(), &site("west"), &old.manifest.point).await.unwrap();
-        assert_eq!(state.points(&group(), &site("west")).await.unwrap(), [new.clone()]);
+        assert_eq!(state.points(&group(), &site("west")).await.unwrap(), std::slice::from_ref(&new));
     }
 }
 

@@ -28,7 +28,10 @@ pub async fn disaster(stage: &Stage<'_>) -> Result<()> {
     tale.note(Some("east"), "east's link is down");
     let called = stage
         .leeward
-        .done(&["failover", "shop", "--yes", "--reason", "east does not answer (demo)", "--operator", "demo"], &stage.hear())
+        .done(
+            &["failover", "shop", "--yes", "--reason", "east does not answer (demo)", "--operator", "demo"],
+            &stage.hear(),
+        )
         .await?;
     tale.run(&called.data);
     guests::wait_for_records(stage.lab, Site::West, 2, WRITES).await?;
@@ -96,7 +99,11 @@ pub async fn homecoming(stage: &Stage<'_>) -> Result<()> {
     let plan = stage.leeward.done(&["plan", "failback", "shop"], &stage.hear()).await;
     if let Err(refused) = plan {
         let text = refused.to_string();
-        tale.check("a plan is refused while east's VMs run beside west's", text.contains("LW-0167"), first_error(&text));
+        tale.check(
+            "a plan is refused while east's VMs run beside west's",
+            text.contains("LW-0167"),
+            first_error(&text),
+        );
     } else {
         tale.check("a plan is refused while east's VMs run beside west's", false, "it was not refused");
     }
@@ -106,7 +113,11 @@ pub async fn homecoming(stage: &Stage<'_>) -> Result<()> {
     guests::wait_for_records(stage.lab, Site::East, 2, WRITES).await?;
 
     let stopped = called.data.get("putRight").and_then(serde_json::Value::as_array).map_or(0, Vec::len);
-    tale.check("east's VMs were stopped before anything else", stopped == GUESTS.len(), format!("{:?}", called.data.get("putRight")));
+    tale.check(
+        "east's VMs were stopped before anything else",
+        stopped == GUESTS.len(),
+        format!("{:?}", called.data.get("putRight")),
+    );
     let given_up = called.data.get("givenUp").cloned().unwrap_or_default();
     let said = given_up.as_array().map_or(0, Vec::len);
     tale.check("failback says what east wrote that is given up", said > 0, given_up.to_string());
@@ -146,7 +157,8 @@ async fn wait_until_east_answers(stage: &Stage<'_>) -> Result<()> {
     let began = std::time::Instant::now();
     loop {
         let status = stage.leeward.done(&["status", "shop"], &|_| {}).await?;
-        let sites = status.data.pointer("/groups/0/sites").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+        let sites =
+            status.data.pointer("/groups/0/sites").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
         let fenced = sites.iter().find(|site| site.get("site").and_then(serde_json::Value::as_str) == Some("east"));
         if fenced.and_then(|site| site.get("fenced")).is_some_and(serde_json::Value::is_boolean) {
             return Ok(());
@@ -161,4 +173,3 @@ async fn wait_until_east_answers(stage: &Stage<'_>) -> Result<()> {
 fn first_error(text: &str) -> String {
     text.lines().find(|line| line.starts_with("error:")).unwrap_or(text).to_owned()
 }
-

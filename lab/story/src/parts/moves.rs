@@ -24,7 +24,10 @@ pub async fn cycle(stage: &Stage<'_>) -> Result<()> {
 
     let east = stage.lab.cluster(Site::East).await?;
     for claim in ["db-data", "db-log"] {
-        let promoted = east.api("v1", "PersistentVolumeClaim", Some(guests::NAMESPACE)).get_opt(&format!("{claim}-{point}")).await?;
+        let promoted = east
+            .api("v1", "PersistentVolumeClaim", Some(guests::NAMESPACE))
+            .get_opt(&format!("{claim}-{point}"))
+            .await?;
         let promoted = promoted.map(serde_json::to_value).transpose()?.unwrap_or_default();
         let source = promoted.pointer("/spec/dataSource/kind").and_then(Value::as_str).unwrap_or("nothing");
         let bound = promoted.pointer("/status/phase").and_then(Value::as_str).unwrap_or("absent");
@@ -39,7 +42,11 @@ pub async fn cycle(stage: &Stage<'_>) -> Result<()> {
         let staged = west.api("kubevirt.io/v1", "VirtualMachine", Some(guests::NAMESPACE)).get_opt(vm).await?;
         let staged = staged.map(serde_json::to_value).transpose()?.unwrap_or_default();
         let strategy = staged.pointer("/spec/runStrategy").and_then(Value::as_str).unwrap_or("absent");
-        tale.check(format!("VM {vm} is staged at west and halted"), strategy == "Halted", format!("runStrategy {strategy}"));
+        tale.check(
+            format!("VM {vm} is staged at west and halted"),
+            strategy == "Halted",
+            format!("runStrategy {strategy}"),
+        );
         for disk in disks {
             let address = address_at(stage, Site::West, disk).await?;
             let at_west = address.starts_with(&format!("{}:{}/", Site::West.address(), Site::West.share()));
@@ -48,7 +55,11 @@ pub async fn cycle(stage: &Stage<'_>) -> Result<()> {
     }
     tale.check("no guest was started at west", stage.boots(Site::West)? == boots, "no new boot on any console there");
     let verdict = tale.verdict(from);
-    tale.part(began, row("cycle", "a recovery point is made at west while the guests write on at east", since(began), verdict), None);
+    tale.part(
+        began,
+        row("cycle", "a recovery point is made at west while the guests write on at east", since(began), verdict),
+        None,
+    );
     Ok(())
 }
 
@@ -57,7 +68,9 @@ pub(super) async fn address_at(stage: &Stage<'_>, site: Site, claim: &str) -> Re
     let cluster = stage.lab.cluster(site).await?;
     let claim = cluster.api("v1", "PersistentVolumeClaim", Some(guests::NAMESPACE)).get_opt(claim).await?;
     let claim = claim.map(serde_json::to_value).transpose()?.unwrap_or_default();
-    let Some(volume) = claim.pointer("/spec/volumeName").and_then(Value::as_str) else { return Ok("not bound".to_owned()) };
+    let Some(volume) = claim.pointer("/spec/volumeName").and_then(Value::as_str) else {
+        return Ok("not bound".to_owned());
+    };
     let volume = serde_json::to_value(cluster.api("v1", "PersistentVolume", None).get(volume).await?)?;
     let text = |pointer: &str| volume.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     Ok(match volume.pointer("/spec/nfs") {
@@ -105,7 +118,11 @@ pub(super) async fn move_to(stage: &Stage<'_>, part: &str, target: Site, args: &
     tale.check(format!("a write at {source} is refused"), !refused.is_empty(), refused);
     for (vm, _) in GUESTS {
         let stopped = guests::newest(stage.lab, source, vm)?.stopped;
-        tale.check(format!("{vm} was shut down in order at {source}"), stopped, "the guest's last word there is `LW stop`");
+        tale.check(
+            format!("{vm} was shut down in order at {source}"),
+            stopped,
+            "the guest's last word there is `LW stop`",
+        );
     }
     let acknowledged = stage.last(source, None)?;
     let found = stage.found(target, &boots)?;
