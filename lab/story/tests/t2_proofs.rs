@@ -22,7 +22,8 @@ async fn clear_standby(stage: &Stage<'_>, site: Site) -> Result<()> {
         for disk in disks {
             let claims = cluster.api("v1", "PersistentVolumeClaim", Some(guests::NAMESPACE));
             let Some(claim) = claims.get_opt(disk).await? else { continue };
-            let volume = serde_json::to_value(claim)?.pointer("/spec/volumeName").and_then(Value::as_str).map(str::to_owned);
+            let volume =
+                serde_json::to_value(claim)?.pointer("/spec/volumeName").and_then(Value::as_str).map(str::to_owned);
             claims.delete(disk, &options).await?;
             if let Some(volume) = volume {
                 let _ = cluster.api("v1", "PersistentVolume", None).delete(&volume, &options).await;
@@ -43,10 +44,19 @@ fn without_the_rewriting_the_guest_does_not_come_up() {
             refused(stage, &["cycle", "shop"], 1, &["is not halted"]).await?;
             let west = stage.lab.cluster(Site::West).await?;
             let claim = west.api("v1", "PersistentVolumeClaim", Some(guests::NAMESPACE)).get("db-data").await?;
-            let volume = serde_json::to_value(claim)?.pointer("/spec/volumeName").and_then(Value::as_str).context("bound")?.to_owned();
+            let volume = serde_json::to_value(claim)?
+                .pointer("/spec/volumeName")
+                .and_then(Value::as_str)
+                .context("bound")?
+                .to_owned();
             let volume = serde_json::to_value(west.api("v1", "PersistentVolume", None).get(&volume).await?)?;
-            let server = volume.pointer("/spec/csi/volumeAttributes/server").and_then(Value::as_str).unwrap_or_default();
-            stage.tale.check("without the plug-in the volume points home", server == Site::East.address().to_string(), server);
+            let server =
+                volume.pointer("/spec/csi/volumeAttributes/server").and_then(Value::as_str).unwrap_or_default();
+            stage.tale.check(
+                "without the plug-in the volume points home",
+                server == Site::East.address().to_string(),
+                server,
+            );
             // The home of the data is gone: a guest that is started on such a volume has nothing to boot from.
             let boots = guests::count(stage.lab, Site::West, "db")?;
             stage.lab.kill_site(Site::East).await?;
@@ -74,7 +84,9 @@ async fn start_and_watch(stage: &Stage<'_>, vm: &str, boots: usize) -> Result<bo
     let mut came_up = false;
     for _ in 0..40 {
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-        if guests::count(stage.lab, Site::West, vm)? > boots && !guests::newest(stage.lab, Site::West, vm)?.records.is_empty() {
+        if guests::count(stage.lab, Site::West, vm)? > boots
+            && !guests::newest(stage.lab, Site::West, vm)?.records.is_empty()
+        {
             came_up = true;
             break;
         }
@@ -98,7 +110,13 @@ fn a_damaged_byte_of_a_replica_is_found() {
         let boots = guests::count(stage.lab, Site::West, "db")?;
         let test = async {
             stage.lab.kill_site(Site::East).await?;
-            let said = refused(stage, &["failover", "shop", "--yes", "--reason", "test"], 1, &["disk.img", pv.as_str(), "LW-03"]).await;
+            let said = refused(
+                stage,
+                &["failover", "shop", "--yes", "--reason", "test"],
+                1,
+                &["disk.img", pv.as_str(), "LW-03"],
+            )
+            .await;
             let silent = guests::count(stage.lab, Site::West, "db")? == boots;
             stage.tale.check("no guest was started on the damaged disk", silent, "no boot on its console");
             said.map(drop)
@@ -106,7 +124,10 @@ fn a_damaged_byte_of_a_replica_is_found() {
         // With the byte as it was, the very same command finishes what it began.
         let undo = async {
             flip(byte[0])?;
-            stage.leeward.done(&["failover", "shop", "--yes", "--reason", "test"], &|line| eprintln!("   {line}")).await?;
+            stage
+                .leeward
+                .done(&["failover", "shop", "--yes", "--reason", "test"], &|line| eprintln!("   {line}"))
+                .await?;
             parts::homecoming(stage).await
         };
         with_fault(async { flip(byte[0] ^ 1) }, test, undo).await
@@ -123,7 +144,8 @@ fn killed_after_each_step_a_move_goes_on_and_ends_the_same() {
         let mut home = Site::East;
         for step in steps.iter().filter_map(Value::as_str) {
             let (source, target) = (home, home.other());
-            let boots: Vec<usize> = GUESTS.iter().map(|(vm, _)| guests::count(stage.lab, target, vm)).collect::<Result<_>>()?;
+            let boots: Vec<usize> =
+                GUESTS.iter().map(|(vm, _)| guests::count(stage.lab, target, vm)).collect::<Result<_>>()?;
             let args = ["migrate", "shop", "--yes", "--to", target.name()];
             let done = format!("{step}: done");
             let killed = stage.leeward.call_until(&args, &|_| {}, |line| line.contains(&done)).await?;
@@ -153,7 +175,11 @@ fn nothing_lost(stage: &Stage<'_>, step: &str, target: Site, boots: &[usize]) ->
     for ((vm, disks), before) in GUESTS.iter().zip(boots) {
         let (source, here) = (guests::newest(stage.lab, target.other(), vm)?, guests::newest(stage.lab, target, vm)?);
         let once = guests::count(stage.lab, target, vm)? == before + 1;
-        stage.tale.check(format!("killed after {step}: {vm} booted once"), once && here.is_whole(disks), format!("{:?}", here.chains));
+        stage.tale.check(
+            format!("killed after {step}: {vm} booted once"),
+            once && here.is_whole(disks),
+            format!("{:?}", here.chains),
+        );
         for disk in *disks {
             let (acknowledged, found) = (source.last(disk, None), here.found(disk));
             stage.tale.check(
@@ -178,18 +204,28 @@ async fn killed_behind(stage: &Stage<'_>, args: &[&str], step: &str) -> Result<(
 fn a_move_is_taken_back_until_something_was_started() {
     on_the_lab(async |stage| {
         at_home(stage).await?;
-        let boots: Vec<usize> = GUESTS.iter().map(|(vm, _)| guests::count(stage.lab, Site::East, vm)).collect::<Result<_>>()?;
+        let boots: Vec<usize> =
+            GUESTS.iter().map(|(vm, _)| guests::count(stage.lab, Site::East, vm)).collect::<Result<_>>()?;
         killed_behind(stage, &["migrate", "shop", "--yes"], "present").await?;
-        let before: Vec<_> = GUESTS.iter().map(|(vm, _)| guests::newest(stage.lab, Site::East, vm)).collect::<Result<_>>()?;
+        let before: Vec<_> =
+            GUESTS.iter().map(|(vm, _)| guests::newest(stage.lab, Site::East, vm)).collect::<Result<_>>()?;
         refused(stage, &["failback", "shop", "--yes"], 3, &["LW-0443", "rollback"]).await?;
         stage.leeward.done(&["rollback", "shop", "--yes"], &|line| eprintln!("   {line}")).await?;
         guests::wait_for_records(stage.lab, Site::East, 1, parts::WRITES).await?;
         for (((vm, disks), before), boots) in GUESTS.iter().zip(before).zip(boots) {
             let now = guests::newest(stage.lab, Site::East, vm)?;
-            stage.tale.check(format!("{vm} boots once more at east"), guests::count(stage.lab, Site::East, vm)? == boots + 1, "");
+            stage.tale.check(
+                format!("{vm} boots once more at east"),
+                guests::count(stage.lab, Site::East, vm)? == boots + 1,
+                "",
+            );
             for disk in *disks {
                 let (last, found) = (before.last(disk, None), now.found(disk));
-                stage.tale.check(format!("0 records of {disk} lost"), last.map(|r| r.number) == found.map(|r| r.number), format!("{last:?} → {found:?}"));
+                stage.tale.check(
+                    format!("0 records of {disk} lost"),
+                    last.map(|r| r.number) == found.map(|r| r.number),
+                    format!("{last:?} → {found:?}"),
+                );
             }
         }
         refused(stage, &["rollback", "shop", "--yes"], 3, &["LW-0444"]).await.map(drop)
@@ -205,7 +241,8 @@ fn a_source_lost_in_the_middle_of_a_run_is_failed_over() {
             at_home(stage).await?;
             stage.leeward.done(&["cycle", "shop"], &|_| {}).await?;
             killed_behind(stage, args, step).await?;
-            let before: Vec<_> = GUESTS.iter().map(|(vm, _)| guests::newest(stage.lab, Site::East, vm)).collect::<Result<_>>()?;
+            let before: Vec<_> =
+                GUESTS.iter().map(|(vm, _)| guests::newest(stage.lab, Site::East, vm)).collect::<Result<_>>()?;
             stage.lab.kill_site(Site::East).await?;
             let failover = ["failover", "shop", "--yes", "--to", "west", "--reason", "test"];
             stage.leeward.done(&failover, &|line| eprintln!("   {line}")).await?;
@@ -216,7 +253,11 @@ fn a_source_lost_in_the_middle_of_a_run_is_failed_over() {
                     let (last, found) = (before.last(disk, None), now.found(disk));
                     let same = last.map(|r| r.number) == found.map(|r| r.number);
                     let holds = found.is_some() && (same || !lossless);
-                    stage.tale.check(format!("{args:?} killed behind {step}: {disk} goes on"), holds, format!("{last:?} → {found:?}"));
+                    stage.tale.check(
+                        format!("{args:?} killed behind {step}: {disk} goes on"),
+                        holds,
+                        format!("{last:?} → {found:?}"),
+                    );
                 }
             }
             if lossless {

@@ -14,7 +14,15 @@ async fn with_config(stage: &Stage<'_>, from: &str, to: &str, args: &[&str], cod
     edited(stage, "leeward.yaml", from, to, args, code, saying).await
 }
 
-async fn edited(stage: &Stage<'_>, file: &str, from: &str, to: &str, args: &[&str], code: i32, saying: &[&str]) -> Result<()> {
+async fn edited(
+    stage: &Stage<'_>,
+    file: &str,
+    from: &str,
+    to: &str,
+    args: &[&str],
+    code: i32,
+    saying: &[&str],
+) -> Result<()> {
     let folder = stage.lab.root().path().join("edited");
     fs_err::create_dir_all(&folder)?;
     for name in ["leeward.yaml", "mapping.yaml", "credentials"] {
@@ -68,7 +76,8 @@ fn a_claim_that_does_not_exist_is_named() {
             vms.create(&Default::default(), &serde_json::from_value(ghost)?).await?;
             Ok(())
         };
-        let test = async { refused(stage, &["cycle", "shop"], 3, &["shop/ghost", "ghost-disk", "LW-0170"]).await.map(drop) };
+        let test =
+            async { refused(stage, &["cycle", "shop"], 3, &["shop/ghost", "ghost-disk", "LW-0170"]).await.map(drop) };
         let undo = async {
             vms.delete("ghost", &Default::default()).await?;
             Ok(())
@@ -104,16 +113,18 @@ fn a_second_run_while_one_is_going_is_refused() {
 fn a_process_that_is_down_is_named_and_a_repeat_finishes() {
     on_the_lab(async |stage| {
         at_home(stage).await?;
-        let cases: [(Place, &str, &[&str]); 2] = [
-            (Place::Object, "s3", &["object store", "LW-0401"]),
-            (Place::Site(Site::West), "ganesha", &["west"]),
-        ];
+        let cases: [(Place, &str, &[&str]); 2] =
+            [(Place::Object, "s3", &["object store", "LW-0401"]), (Place::Site(Site::West), "ganesha", &["west"])];
         for (place, process, saying) in cases {
             let process = name_of(stage, place, process)?;
             let fault = stage.lab.stop_proc(place, &process);
             let test = async {
                 let called = stage.leeward.call(&["migrate", "shop", "--yes"], &|line| eprintln!("   {line}")).await?;
-                stage.tale.check(format!("without {process} a move fails"), called.code.is_some_and(|code| code != 0), called.talk.clone());
+                stage.tale.check(
+                    format!("without {process} a move fails"),
+                    called.code.is_some_and(|code| code != 0),
+                    called.talk.clone(),
+                );
                 let named = saying.iter().all(|words| called.talk.contains(words));
                 stage.tale.check(format!("it says that {process} is missing"), named, called.talk);
                 Ok(())
