@@ -206,3 +206,90 @@ fn a_foreign_volume_of_that_name_at_the_standby_is_refused() {
         stage.leeward.done(&["cycle", "shop"], &|line| eprintln!("   {line}")).await.map(drop)
     });
 }
+
+/// Calls `leeward`, and once it says `words`, does `then`; the call must succeed after that.
+async fn goes_on_after(
+    stage: &Stage<'_>,
+    args: &[&str],
+    words: &str,
+    then: impl Future<Output = Result<()>>,
+) -> Result<()> {
+    let said = tokio::sync::Notify::new();
+    let hear = |line: &str| {
+        eprintln!("   {line}");
+        if line.contains(words) {
+            said.notify_one();
+        }
+    };
+    let call = stage.leeward.done(args, &hear);
+    let help = async {
+        tokio::time::timeout(std::time::Duration::from_secs(90), said.notified())
+            .await
+            .with_context(|| format!("it never said {words:?}"))?;
+        then.await
+    };
+    // Helped or not, the fault is over before the call is waited for.
+    let (called, helped) = tokio::join!(call, help);
+    helped?;
+    called.map(drop)
+}
+
+#[test]
+fn velero_down_is_waited_for_by_name() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        let process = name_of(stage, Place::Site(Site::East), "velero")?;
+        stage.lab.stop_proc(Site::East, &process).await?;
+        goes_on_after(stage, &["cycle", "shop"], "is its server running", stage.lab.start_proc(Site::East, &process))
+            .await
+    });
+}
+
+#[test]
+fn a_promoted_claim_that_does_not_bind_is_waited_for() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        let process = name_of(stage, Place::Site(Site::East), "csi-provisioner")?;
+        stage.lab.stop_proc(Site::East, &process).await?;
+        let claims = stage.lab.cluster(Site::East).await?.api("v1", "PersistentVolumeClaim", Some(guests::NAMESPACE));
+        let seen = async {
+            let pending = async {
+                loop {
+                    for claim in claims.list(&Default::default()).await? {
+                        let claim = serde_json::to_value(claim)?;
+                        if claim.pointer("/status/phase").and_then(Value::as_str) == Some("Pending") {
+                            return anyhow::Ok(());
+                        }
+                    }
+                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                }
+            };
+            let waited = tokio::time::timeout(std::time::Duration::from_secs(30), pending).await;
+            stage.lab.start_proc(Site::East, &process).await?;
+            waited.context("no promoted claim was ever pending")?
+        };
+        goes_on_after(stage, &["cycle", "shop"], "in progress", seen).await
+    });
+}
+
+#[test]
+fn a_partially_failed_backup_is_refused_by_the_objects_name() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        let east = stage.lab.cluster(Site::East).await?;
+        let stray = json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "stray", "namespace": guests::NAMESPACE},
+            "spec": {"accessModes": ["ReadWriteMany"], "storageClassName": "nowhere", "resources": {"requests": {"storage": "1Mi"}}}
+        });
+        let fault = east.apply(&stray);
+        let test = async { refused(stage, &["cycle", "shop"], 1, &["stray", "LW-02"]).await.map(drop) };
+        let undo = async {
+            east.api("v1", "PersistentVolumeClaim", Some(guests::NAMESPACE))
+                .delete("stray", &Default::default())
+                .await?;
+            Ok(())
+        };
+        with_fault(fault, test, undo).await?;
+        stage.leeward.done(&["cycle", "shop"], &|line| eprintln!("   {line}")).await.map(drop)
+    });
+}
