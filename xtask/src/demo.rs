@@ -38,6 +38,10 @@ enum Story {
 }
 
 pub(crate) async fn run(args: &DemoArgs) -> Result<()> {
+    eprintln!(
+        "The demo makes everything ready, starts two sites on this machine, tells the story and takes the sites down again.\n\
+         The story takes about 3 minutes; making ready takes seconds once everything is built, else what is said below."
+    );
     let ready = binaries::ready()?;
     let stage_lab = lab::fresh(&ready).await?;
     let config = files::write(&stage_lab)?;

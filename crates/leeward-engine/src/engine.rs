@@ -20,13 +20,22 @@ use leeward_model::{
     plan::{
         Plan,
         observed::{Observed, Request},
-        planner,
+        planner::{self, Problem},
     },
     resume::{self, Unfinished},
     run::{Step, StepPhase},
 };
 use leeward_storage::StorageAdapter;
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// Velero looks at its bucket once a minute, at ticks of ten seconds (`bsl_controller.go`).
+const VELERO_LOOKS: Duration = Duration::from_secs(80);
+/// Its word is read again after this.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Everything a command works with.
 pub struct Engine {
@@ -83,6 +92,32 @@ impl Engine {
         Ok(planner::plan(request, group, &self.mapping, &observed)?)
     }
 
+    /// Plans; where nothing but Velero's word on its bucket forbids it, waits for Velero's next look. A site that has just
+    /// come back still says what it saw while it was cut off.
+    async fn plan_once_velero_has_looked(
+        &self,
+        name: &GroupName,
+        group: &GroupSpec,
+        request: &Request,
+        listener: &dyn Listener,
+    ) -> Result<Plan, EngineError> {
+        let began = Instant::now();
+        loop {
+            match self.plan(name, group, request).await {
+                Err(EngineError::Plan(error))
+                    if began.elapsed() < VELERO_LOOKS
+                        && error.0.iter().all(|problem| matches!(problem, Problem::Velero { .. })) =>
+                {
+                    if began.elapsed() < LOOK_AGAIN {
+                        listener.hear(Told::Note(&format!("waiting for Velero to look again: {error}")));
+                    }
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+                planned => return planned,
+            }
+        }
+    }
+
     /// The site with the newest data, if a move that was never finished has taken the epoch from it.
     ///
     /// Looks back over the runs that were given up since: the first completed one has settled who is active.
@@ -125,7 +160,7 @@ impl Engine {
                 (run, true)
             }
             given_up => {
-                let plan = self.plan(name, group, request).await?;
+                let plan = self.plan_once_velero_has_looked(name, group, request, listener).await?;
                 if !approve(&plan) {
                     return Ok(None);
                 }

@@ -23,7 +23,7 @@ use std::{collections::BTreeMap, time::Duration};
 const SNAPSHOT_READY: Duration = Duration::from_secs(300);
 /// Restores of one backup before it is given up: more repeats than an operator makes in one night.
 const RESTORES: u32 = 50;
-/// Points kept at the standby: the newest, and two to go back to.
+/// Points kept at each site: the newest, and two to go back to.
 const KEEP: usize = 3;
 /// What Velero writes on every object that it restores.
 const RESTORED: &str = "velero.io/restore-name";
@@ -188,8 +188,8 @@ impl SitesPerformer<'_> {
         output(&readiness)
     }
 
-    /// Removes promoted claims and snapshots of older points at the source, points beyond [`KEEP`] and VMs that left the
-    /// group at the target. Runs after the new point is verified and recorded (N3).
+    /// Removes promoted claims and snapshots of older points at the source, points beyond [`KEEP`] at both sites and VMs
+    /// that left the group at the target. Runs after the new point is verified and recorded (N3).
     pub(super) async fn prune(&self, plan: &Plan) -> Result<Value, StepError> {
         let source = self.site(&plan.source)?;
         let older = format!("{}={},{}!={}", keys::GROUP, plan.group, keys::RECOVERY_POINT, plan.point);
@@ -219,14 +219,17 @@ impl SitesPerformer<'_> {
                 }
             }
         }
-        let held = self.storage.points(&plan.target, &plan.group).await?;
-        let surplus = held.len().saturating_sub(KEEP);
-        for manifest in held.iter().take(surplus) {
-            // The record goes first: data without a record is never recovered from, a record without data would be.
-            self.state.forget_point(&plan.group, &plan.target, &manifest.point).await?;
-            self.storage.withdraw(&plan.target, &plan.group, &manifest.point).await?;
+        let mut withdrawn = 0;
+        for site in [&plan.target, &plan.source] {
+            let held = self.storage.points(site, &plan.group).await?;
+            for manifest in held.iter().take(held.len().saturating_sub(KEEP)) {
+                // The record goes first: data without a record is never recovered from, a record without data would be.
+                self.state.forget_point(&plan.group, site, &manifest.point).await?;
+                self.storage.withdraw(site, &plan.group, &manifest.point).await?;
+                withdrawn += 1;
+            }
         }
-        Ok(json!({"withdrawn": surplus}))
+        Ok(json!({"withdrawn": withdrawn}))
     }
 }
 
