@@ -13,7 +13,10 @@ mod output;
 mod view;
 
 use clap::Parser;
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
+
+/// What is logged unless `LEEWARD_LOG` says otherwise. A site that does not answer is told in our own words.
+const QUIET: &str = "warn,kube_client=off";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -23,8 +26,9 @@ async fn main() -> ExitCode {
     }
     let args = args::Args::parse();
     tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("LEEWARD_LOG").unwrap_or_else(|_| "warn".into()))
+        .with_env_filter(tracing_subscriber::EnvFilter::try_from_env("LEEWARD_LOG").unwrap_or_else(|_| QUIET.into()))
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .without_time()
         .init();
     tokio::select! {

@@ -3,7 +3,7 @@
 mod disaster;
 mod moves;
 
-pub use disaster::{disaster, homecoming};
+pub use disaster::{disaster, homecoming, wait_until_it_answers};
 pub use moves::{cycle, failback, migrate};
 
 use crate::{

@@ -94,7 +94,7 @@ pub async fn homecoming(stage: &Stage<'_>) -> Result<()> {
     tale.note(Some("east"), "east's link is up again");
     // East went on all the time: its guests wrote to its own disks.
     guests::wait_for_records(stage.lab, Site::East, 1, WRITES).await?;
-    wait_until_east_answers(stage).await?;
+    wait_until_it_answers(stage, Site::East).await?;
 
     let plan = stage.leeward.done(&["plan", "failback", "shop"], &stage.hear()).await;
     if let Err(refused) = plan {
@@ -152,19 +152,23 @@ fn stage_given_up(stage: &Stage<'_>, parted: &Last) -> Result<u64> {
     Ok(records)
 }
 
-/// A link that comes up takes a moment to carry packets again.
-async fn wait_until_east_answers(stage: &Stage<'_>) -> Result<()> {
+/// Waits until `leeward` sees a site: a link that comes up takes a moment to carry packets again.
+///
+/// # Errors
+/// It does not answer within 30 s.
+pub async fn wait_until_it_answers(stage: &Stage<'_>, site: Site) -> Result<()> {
     let began = std::time::Instant::now();
     loop {
         let status = stage.leeward.done(&["status", "shop"], &|_| {}).await?;
         let sites =
             status.data.pointer("/groups/0/sites").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
-        let fenced = sites.iter().find(|site| site.get("site").and_then(serde_json::Value::as_str) == Some("east"));
+        let fenced =
+            sites.iter().find(|seen| seen.get("site").and_then(serde_json::Value::as_str) == Some(site.name()));
         if fenced.and_then(|site| site.get("fenced")).is_some_and(serde_json::Value::is_boolean) {
             return Ok(());
         }
         if began.elapsed() > Duration::from_secs(30) {
-            anyhow::bail!("east does not answer 30 s after its link came up");
+            anyhow::bail!("{site} does not answer 30 s after its link came up");
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     }

@@ -3,7 +3,11 @@
 
 use anyhow::{Context, Result, bail};
 use leeward_lab::{Lab, Root, Site};
-use leeward_lab_story::{leeward::Leeward, parts::Stage, tell::Tale};
+use leeward_lab_story::{
+    leeward::Leeward,
+    parts::{self, Stage},
+    tell::Tale,
+};
 use std::{future::Future, path::PathBuf};
 
 /// Plays `test` on the lab that `cargo xtask test` has brought up.
@@ -33,6 +37,13 @@ pub(crate) fn on_the_lab<T: AsyncFnOnce(&Stage<'_>) -> Result<()>>(test: T) {
 
 /// Brings the group home, with its VMs running there and nothing unfinished.
 pub(crate) async fn at_home(stage: &Stage<'_>) -> Result<()> {
+    for site in Site::ALL {
+        if !stage.lab.is_plugged(site) {
+            // A test before this one failed in the middle of its disaster.
+            stage.lab.heal_site(site).await?;
+        }
+        parts::wait_until_it_answers(stage, site).await?;
+    }
     stage.bring_to(Site::East).await
 }
 
