@@ -33,9 +33,6 @@ pub(crate) async fn run(args: &TestArgs) -> Result<()> {
         binaries::must(&mut tests)?;
     }
     let Some(ready) = ready else { return Ok(()) };
-    if args.only.is_none() {
-        leaves_nothing(&ready).await?;
-    }
     let sites = lab::fresh(&ready).await?;
     let passed = tokio::select! {
         passed = lab_tests(&sites, &ready, args.only.as_deref()) => passed,
@@ -43,17 +40,6 @@ pub(crate) async fn run(args: &TestArgs) -> Result<()> {
     };
     Lab::down(&Root::from_env(), &Lines::default()).await?;
     passed
-}
-
-/// The lab's own test: killed and interrupted at many moments, it leaves nothing of itself on the machine.
-async fn leaves_nothing(ready: &binaries::Ready) -> Result<()> {
-    Lab::down(&Root::from_env(), &Lines::default()).await?;
-    let inputs = tempfile::NamedTempFile::new()?;
-    serde_json::to_writer(&inputs, &ready.inputs)?;
-    let mut test = binaries::cargo();
-    test.args(["test", "--quiet", "--package", "leeward-lab", "--test", "leaves_nothing", "--", "--ignored"]);
-    test.env("LEEWARD_LAB_INPUTS", inputs.path());
-    tokio::task::spawn_blocking(move || binaries::must(&mut test)).await?
 }
 
 async fn lab_tests(sites: &Lab, ready: &binaries::Ready, only: Option<&str>) -> Result<()> {

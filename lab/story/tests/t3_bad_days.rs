@@ -235,17 +235,6 @@ async fn goes_on_after(
 }
 
 #[test]
-fn velero_down_is_waited_for_by_name() {
-    on_the_lab(async |stage| {
-        at_home(stage).await?;
-        let process = name_of(stage, Place::Site(Site::East), "velero")?;
-        stage.lab.stop_proc(Site::East, &process).await?;
-        goes_on_after(stage, &["cycle", "shop"], "is its server running", stage.lab.start_proc(Site::East, &process))
-            .await
-    });
-}
-
-#[test]
 fn a_promoted_claim_that_does_not_bind_is_waited_for() {
     on_the_lab(async |stage| {
         at_home(stage).await?;
