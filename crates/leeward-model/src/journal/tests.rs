@@ -1,36 +1,12 @@
 use super::*;
-use crate::{
-    name::{Epoch, GroupName, PointId, RunId},
-    plan::PLAN_VERSION,
-    testing::site,
-};
+use crate::plan::tests::plan_of;
 use proptest::prelude::*;
 use serde_json::json;
 
 const STEPS: [Step; 3] = [Step::TakeEpoch, Step::StopVms, Step::FenceSource];
 
 fn plan() -> Plan {
-    Plan {
-        version: PLAN_VERSION,
-        run: RunId::parse("migrate-1").unwrap(),
-        kind: RunKind::Migrate,
-        group: GroupName::parse("shop").unwrap(),
-        source: site("east"),
-        target: site("west"),
-        epoch_before: Epoch(1),
-        epoch: Epoch(2),
-        point: PointId::parse("fp-1").unwrap(),
-        base: None,
-        backup: "shop-fp-1".to_owned(),
-        vms: Vec::new(),
-        volumes: Vec::new(),
-        steps: STEPS.to_vec(),
-        skipped: Vec::new(),
-        warnings: Vec::new(),
-        given_up: Vec::new(),
-        loses_since: None,
-        accepted: None,
-    }
+    plan_of(RunKind::Migrate, &STEPS)
 }
 
 fn at(second: u64) -> jiff::Timestamp {

@@ -4,7 +4,7 @@ mod laws;
 mod problems;
 
 use super::{
-    Copy, Plan,
+    Copy, PLAN_VERSION, Plan,
     observed::{
         Active, ClaimObserved, DivergenceObserved, ObjectRef, Observed, Override, PointObserved, Request, SiteObserved,
         SiteState, VmObserved,
@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     group::{Confirm, GroupSpec},
-    name::{Epoch, GroupName, Namespace, PointId},
-    run::RunKind,
+    name::{Epoch, GroupName, Namespace, PointId, RunId},
+    run::{RunKind, Step},
     testing::{csi_pv, in_tree_pv, nas, site},
 };
 use serde_json::{Value, json};
@@ -22,6 +22,31 @@ use std::{collections::BTreeMap, fmt::Write};
 
 pub(crate) fn at(seconds: i64) -> jiff::Timestamp {
     "2026-11-22T18:05:01Z".parse::<jiff::Timestamp>().unwrap() + jiff::SignedDuration::from_secs(seconds)
+}
+
+/// A run from the east to the west with these steps, and nothing to move.
+pub(crate) fn plan_of(kind: RunKind, steps: &[Step]) -> Plan {
+    Plan {
+        version: PLAN_VERSION,
+        run: RunId::parse("run-1").unwrap(),
+        kind,
+        group: GroupName::parse("shop").unwrap(),
+        source: site("east"),
+        target: site("west"),
+        epoch_before: Epoch(1),
+        epoch: Epoch(2),
+        point: PointId::parse("fp-1").unwrap(),
+        base: None,
+        backup: "shop-fp-1".to_owned(),
+        vms: Vec::new(),
+        volumes: Vec::new(),
+        steps: steps.to_vec(),
+        skipped: Vec::new(),
+        warnings: Vec::new(),
+        given_up: Vec::new(),
+        loses_since: None,
+        accepted: None,
+    }
 }
 
 fn object(name: &str) -> ObjectRef {

@@ -1,36 +1,15 @@
 use super::*;
 use crate::{
     journal::{Entry, Event},
-    name::{Epoch, GroupName, PointId, RunId},
-    plan::PLAN_VERSION,
+    name::{Epoch, PointId, RunId},
+    plan::tests::plan_of,
     testing::site,
 };
 
 const KINDS: [RunKind; 4] = [RunKind::Cycle, RunKind::Migrate, RunKind::Failover, RunKind::Failback];
 
-/// A run from the east to the west.
 fn plan(kind: RunKind) -> Plan {
-    Plan {
-        version: PLAN_VERSION,
-        run: RunId::parse("run-1").unwrap(),
-        kind,
-        group: GroupName::parse("shop").unwrap(),
-        source: site("east"),
-        target: site("west"),
-        epoch_before: Epoch(1),
-        epoch: Epoch(2),
-        point: PointId::parse("fp-1").unwrap(),
-        base: None,
-        backup: "shop-fp-1".to_owned(),
-        vms: Vec::new(),
-        volumes: Vec::new(),
-        steps: vec![Step::TakeEpoch, Step::StartVms],
-        skipped: Vec::new(),
-        warnings: Vec::new(),
-        given_up: Vec::new(),
-        loses_since: None,
-        accepted: None,
-    }
+    plan_of(kind, &[Step::TakeEpoch, Step::StartVms])
 }
 
 fn state(plan: &Plan, events: Vec<Event>) -> RunState {
