@@ -256,7 +256,8 @@ fn a_velero_that_is_down_is_waited_for_by_name() {
         let process = name_of(stage, Place::Site(Site::East), "velero")?;
         stage.lab.stop_proc(Site::East, &process).await?;
         let back = stage.lab.start_proc(Site::East, &process);
-        goes_on_after(stage, &["cycle", "shop"], "is Velero's server running in namespace velero of site east?", back).await
+        goes_on_after(stage, &["cycle", "shop"], "is Velero's server running in namespace velero of site east?", back)
+            .await
     });
 }
 
