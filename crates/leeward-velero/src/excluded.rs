@@ -51,6 +51,19 @@ pub const CLUSTER_SCOPED: &[&str] = &[
     "volumegroupsnapshotclasses.groupsnapshot.storage.k8s.io",
 ];
 
+/// Namespaced kinds that are backed up and left out of restores: their controllers would start containers at a site that
+/// is standby, beside those at the active one. Leeward moves virtual machines; whoever wants these, too, restores them
+/// from the same backup.
+pub const STARTS_CONTAINERS: &[&str] = &[
+    "deployments.apps",
+    "statefulsets.apps",
+    "daemonsets.apps",
+    "replicationcontrollers",
+    "deploymentconfigs.apps.openshift.io",
+    "jobs.batch",
+    "cronjobs.batch",
+];
+
 /// What Velero never restores; it adds them itself, and a `Restore` that names them reads as what it does.
 pub const NEVER_RESTORED: &[&str] = &[
     "nodes",
@@ -69,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_a_virtual_machine_is_made_of_travels_and_nothing_is_listed_twice() {
-        let all: Vec<&str> = [NAMESPACED, CLUSTER_SCOPED, NEVER_RESTORED].concat();
+        let all: Vec<&str> = [NAMESPACED, CLUSTER_SCOPED, STARTS_CONTAINERS, NEVER_RESTORED].concat();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len());
         for travels in [
             "virtualmachines.kubevirt.io",

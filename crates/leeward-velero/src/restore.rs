@@ -53,7 +53,9 @@ impl RestoreRequest {
     /// The `Restore` to create under `name` (an attempt at this request) in Velero's `namespace`.
     #[must_use]
     pub fn object(&self, name: &str, namespace: &str) -> Value {
-        let excluded = [excluded::NAMESPACED, excluded::CLUSTER_SCOPED, excluded::NEVER_RESTORED].concat();
+        let excluded =
+            [excluded::NAMESPACED, excluded::CLUSTER_SCOPED, excluded::STARTS_CONTAINERS, excluded::NEVER_RESTORED]
+                .concat();
         json!({
             "apiVersion": "velero.io/v1",
             "kind": "Restore",

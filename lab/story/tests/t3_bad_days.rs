@@ -250,6 +250,34 @@ async fn goes_on_after(
 }
 
 #[test]
+fn containers_beside_the_vms_do_not_start_at_the_standby() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        let (east, west) = (stage.lab.cluster(Site::East).await?, stage.lab.cluster(Site::West).await?);
+        let labels = json!({"app": "shop-front"});
+        let deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "front", "namespace": guests::NAMESPACE},
+            "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+                "spec": {"containers": [{"name": "front", "image": "front"}]}}}
+        });
+        let service = json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": {"name": "front", "namespace": guests::NAMESPACE},
+            "spec": {"selector": labels, "ports": [{"port": 80}]}
+        });
+        east.apply(&deployment).await?;
+        east.apply(&service).await?;
+        let cycled = stage.leeward.done(&["cycle", "shop"], &|line| eprintln!("   {line}")).await;
+        east.api("apps/v1", "Deployment", Some(guests::NAMESPACE)).delete("front", &Default::default()).await?;
+        east.api("v1", "Service", Some(guests::NAMESPACE)).delete("front", &Default::default()).await?;
+        cycled?;
+        let there = async |version, kind| west.api(version, kind, Some(guests::NAMESPACE)).get_opt("front").await;
+        stage.tale.check("the Service is staged", there("v1", "Service").await?.is_some(), "");
+        stage.tale.check("the Deployment is not", there("apps/v1", "Deployment").await?.is_none(), "");
+        Ok(())
+    });
+}
+
+#[test]
 fn a_velero_that_is_down_is_waited_for_by_name() {
     on_the_lab(async |stage| {
         at_home(stage).await?;
