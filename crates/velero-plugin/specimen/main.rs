@@ -21,6 +21,7 @@ enum Specimen {
     DropKind,
     Log,
     HostileLog,
+    Die,
 }
 
 #[async_trait]
@@ -63,6 +64,7 @@ impl BackupItemAction for Specimen {
                 hostile_log();
                 Ok(BackupOutput::unchanged())
             }
+            Self::Die => std::process::exit(3),
         }
     }
 }
@@ -101,6 +103,7 @@ async fn main() -> ExitCode {
         .backup_item_action("example.io/drop-kind", Specimen::DropKind)
         .backup_item_action("example.io/log", Specimen::Log)
         .backup_item_action("example.io/hostile-log", Specimen::HostileLog)
+        .backup_item_action("example.io/die", Specimen::Die)
         .backup_item_action("example.io/operating", Operating)
         .restore_item_action("example.io/operating", Operating)
         .restore_item_action("example.io/restoring", Restoring)

@@ -134,6 +134,15 @@ pub fn command(path: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -
     command
 }
 
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It is killed now, if it has not ended, and then cannot tidy up itself. There may be nothing to remove.
+        if let Ok(None) = self.child.try_wait() {
+            let _ = std::fs::remove_file(&self.socket);
+        }
+    }
+}
+
 impl Deref for Host {
     type Target = Client;
 

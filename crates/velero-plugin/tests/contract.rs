@@ -216,3 +216,27 @@ fn what_it_cannot_speak_it_refuses_as_a_log_line() {
     assert_eq!(line["@level"], "error");
     assert!(line["@message"].as_str().unwrap().contains("mutual TLS"), "{line}");
 }
+
+#[test]
+fn it_copies_itself_to_where_velero_looks() {
+    let target = tempfile::tempdir().unwrap();
+    let output =
+        Command::new(SPECIMEN).env_remove("VELERO_PLUGIN").arg("--install-to").arg(target.path()).output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty());
+    let copy = target.path().join("velero-plugin-specimen");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr, format!("installed {}\n", copy.display()));
+    assert!(std::fs::read(&copy).unwrap() == std::fs::read(SPECIMEN).unwrap(), "the same bytes");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&copy).unwrap().permissions());
+    assert_eq!((mode & 0o7777, std::fs::read_dir(target.path()).unwrap().count()), (0o755, 1));
+}
+
+#[test]
+fn what_it_cannot_write_to_it_names() {
+    for arguments in [&["--install-to", "/nowhere/target"][..], &["--install-to"]] {
+        let output = Command::new(SPECIMEN).env_remove("VELERO_PLUGIN").args(arguments).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr.contains("--install-to") || stderr.contains("/nowhere/target"), "{stderr}");
+    }
+}

@@ -27,7 +27,7 @@ async fn offered(host: &Host, kind: Kind) -> Vec<String> {
 async fn lists_every_action_with_the_command_that_started_it() {
     let host = start().await;
     let listed = host.list().await.unwrap();
-    assert_eq!(listed.len(), 16, "{listed:?}");
+    assert_eq!(listed.len(), 17, "{listed:?}");
     assert!(listed.iter().all(|plugin| plugin.command == SPECIMEN));
     for (kind, name) in [
         (Kind::BackupItemActionV2, "example.io/echo"),
@@ -48,7 +48,7 @@ async fn item_block_actions_are_not_offered_to_who_does_not_know_them() {
     let script = r#""$0" "$@"; exit $?"#;
     let host = Host::start_command(harness::command("/bin/sh".as_ref(), ["-c", script, SPECIMEN])).await.unwrap();
     assert_eq!(offered(&host, Kind::ItemBlockAction).await, [""; 0]);
-    assert_eq!(host.list().await.unwrap().len(), 15, "all others are");
+    assert_eq!(host.list().await.unwrap().len(), 16, "all others are");
     let line = logged(&host, "not offered").await;
     assert_eq!(line["@level"], "info");
     assert!(line["@message"].as_str().unwrap().contains("example.io/blocks (Velero knows it from 1.15 on)"), "{line}");
