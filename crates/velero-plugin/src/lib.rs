@@ -17,7 +17,9 @@ mod kind;
 mod known_kinds;
 mod lifecycle;
 mod lister;
+mod merge;
 mod name;
+mod object;
 mod panic;
 mod progress;
 mod proto;
@@ -38,7 +40,19 @@ pub use hclog::HclogLayer;
 pub use item_block_action::ItemBlockAction;
 pub use item_id::ItemId;
 pub use kind::Kind;
+pub use merge::Ambiguous;
+pub use object::{ObjectExt, ViewError};
 pub use progress::Progress;
 pub use restore_item_action::{RestoreInput, RestoreItemAction, RestoreOutput};
 pub use selector::Selector;
 pub use server::Server;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_readme_shows_the_example_as_it_is() {
+        let (readme, example) = (include_str!("../README.md"), include_str!("../examples/note.rs"));
+        assert!(readme.contains(&format!("```rust,no_run\n{example}```")), "copy examples/note.rs into README.md");
+        assert!(example.lines().count() <= 60);
+    }
+}
