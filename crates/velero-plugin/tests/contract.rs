@@ -45,7 +45,8 @@ async fn fields_that_nobody_knows_survive() {
     let host = start().await;
     let item = json!({
         "apiVersion": "future.io/v9", "kind": "Thing", "metadata": {"name": "t", "namespace": "shop"},
-        "spec": {"unknown": [{"deep": null}], "big": 18_446_744_073_709_551_615_u64, "neg": -1, "f": 0.5, "ü": "\u{0}"}
+        "spec": {"unknown": [{"deep": null}], "big": 18_446_744_073_709_551_615_u64, "neg": -1, "f": 0.5,
+            "odd": [3.916_657_335_368_869_6e-29, 1.797_693_134_862_315_7e308, 5e-324, 0.1, 1e21], "ü": "\u{0}"}
     });
     let answer = host.execute_backup("example.io/echo", &item, &backup()).await.unwrap();
     assert_eq!(answer.item, item);
