@@ -52,11 +52,11 @@ struct Fields(Map<String, Value>);
 
 impl Fields {
     fn put(&mut self, field: &Field, value: String) {
-        let key = match field.name() {
-            "message" => "@message".to_owned(),
+        let key = match (field.name(), field.name().trim_start_matches('@')) {
+            ("message", _) => "@message".to_owned(),
             // Velero drops these, and reads `@…` itself.
-            taken @ ("time" | "timestamp" | "level") => format!("{taken}_"),
-            name => name.trim_start_matches('@').to_owned(),
+            (_, taken @ ("time" | "timestamp" | "level")) => format!("{taken}_"),
+            (_, name) => name.to_owned(),
         };
         self.0.insert(key, Value::String(cut(value, MAX_VALUE[0])));
     }
@@ -196,6 +196,13 @@ mod tests {
         assert_eq!(got["name"], "7");
         assert_eq!(got["time_"], "1");
         assert!(got.get("@timestamp").is_none());
+    }
+
+    #[test]
+    fn fields_cannot_pass_for_what_velero_reads_itself() {
+        let got = logged(|| tracing::info!("@level" = 1, "@message" = "no", "@timestamp" = "t", "the message"));
+        assert_eq!((&got["@level"], &got["@message"]), (&"info".into(), &"the message".into()));
+        assert_eq!((&got["level_"], &got["message"], &got["timestamp_"]), (&"1".into(), &"no".into(), &"t".into()));
     }
 
     #[test]
