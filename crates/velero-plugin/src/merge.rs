@@ -85,6 +85,7 @@ fn lists(path: &str, raw: &[Value], before: &[Value], after: Vec<Value>) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     /// What a type that knows only `name` and `size` sees, with a default for the latter.
@@ -148,5 +149,52 @@ mod tests {
         assert_eq!(changed(&raw, |v| v["size"] = json!(7)).unwrap()["size"], 7);
         let taken = merge(&raw, &json!({"name": "a"}), json!({})).unwrap();
         assert_eq!(taken, json!({"other": true}));
+    }
+
+    /// What a type sees that knows neither `x` nor `y`, on any level.
+    fn known(raw: &Value) -> Value {
+        match raw {
+            Value::Object(fields) => fields
+                .iter()
+                .filter(|(key, _)| !["x", "y"].contains(&key.as_str()))
+                .map(|(k, v)| (k.clone(), known(v)))
+                .collect(),
+            Value::Array(list) => list.iter().map(known).collect(),
+            other => other.clone(),
+        }
+    }
+
+    fn any() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![Just(json!(null)), (0..3).prop_map(|n| json!(n))];
+        leaf.prop_recursive(4, 24, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map("[abxy]", inner, 0..4).prop_map(|fields| fields.into_iter().collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_view_ends_as_changed_and_without_change_nothing_moves(raw in any(), other in any()) {
+            let (before, after) = (known(&raw), known(&other));
+            prop_assert_eq!(merge(&raw, &before, before.clone()).unwrap(), raw.clone());
+            if let Ok(merged) = merge(&raw, &before, after.clone()) {
+                prop_assert_eq!(known(&merged), after);
+            }
+        }
+
+        #[test]
+        fn what_is_not_in_view_stays(raw in prop::collection::btree_map("[abxy]", any(), 0..4), new in any()) {
+            let raw: Value = raw.into_iter().collect();
+            let before = known(&raw);
+            let mut after = before.clone();
+            after["a"] = known(&new);
+            if let Ok(merged) = merge(&raw, &before, after) {
+                for key in ["b", "x", "y"] {
+                    prop_assert_eq!(merged.get(key), raw.get(key));
+                }
+            }
+        }
     }
 }
