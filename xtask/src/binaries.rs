@@ -54,6 +54,8 @@ pub(crate) struct Ready {
     pub(crate) leeward: PathBuf,
     /// csi-sanity.
     pub(crate) csi_sanity: PathBuf,
+    /// Holds a plug-in to its contract with Velero.
+    pub(crate) plugin_contract: PathBuf,
 }
 
 /// Installs and builds everything that is not there yet, telling what it does.
@@ -96,5 +98,6 @@ pub(crate) fn ready() -> Result<Ready> {
         },
         leeward: debug.join("leeward"),
         csi_sanity: parts.csi_sanity,
+        plugin_contract: parts.plugin_contract,
     })
 }

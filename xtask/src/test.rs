@@ -28,7 +28,8 @@ pub(crate) async fn run(args: &TestArgs) -> Result<()> {
         let mut tests = binaries::cargo();
         tests.args(["test", "--quiet", "--no-fail-fast"]);
         if let Some(ready) = &ready {
-            tests.env("LEEWARD_CSI_SANITY", &ready.csi_sanity).env("LEEWARD_REQUIRE_LAB", "1");
+            tests.env("LEEWARD_CSI_SANITY", &ready.csi_sanity).env("VELERO_PLUGIN_CONTRACT", &ready.plugin_contract);
+            tests.env("VELERO_SERVERS", &ready.inputs.velero).env("LEEWARD_REQUIRE_LAB", "1");
         }
         binaries::must(&mut tests)?;
     }

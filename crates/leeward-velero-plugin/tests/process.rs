@@ -1,7 +1,7 @@
 //! The real binary, started as Velero starts it, far from any cluster.
 
 use serde_json::json;
-use velero_plugin::host::{self, Host, HostError};
+use velero_plugin::harness::{self, Host, HostError};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_leeward-velero-plugin");
 
@@ -57,7 +57,7 @@ async fn a_cluster_that_cannot_be_reached_is_an_error_of_the_item() {
     std::fs::write(&kubeconfig, config).unwrap();
     let pv = json!({"kind": "PersistentVolume", "metadata": {"name": "pv1"}, "spec": {}});
     for (path, code) in [("/nowhere/kubeconfig", "LW-0605"), (kubeconfig.to_str().unwrap(), "LW-0606")] {
-        let mut command = host::command(BINARY.as_ref(), ["--kubeconfig", path]);
+        let mut command = harness::command(BINARY.as_ref(), ["--kubeconfig", path]);
         command.env_remove("KUBECONFIG");
         let host = Host::start_command(command).await.unwrap();
         let text = refused(host.execute_backup("leeward.io/keep-volume", &pv, &json!({})).await);

@@ -115,7 +115,7 @@ impl<E: std::error::Error> From<E> for ActionError {
 }
 
 /// The frames of a status that came over the wire: `(file, line, function)`.
-#[cfg(feature = "host")]
+#[cfg(feature = "harness")]
 pub(crate) fn frames(status: &Status) -> Vec<(String, i32, String)> {
     let Ok(details) = rpc::Status::decode(status.details()) else { return Vec::new() };
     details

@@ -57,7 +57,7 @@ pub(crate) fn line(socket: &Path) -> String {
 }
 
 /// The socket named by a handshake line.
-#[cfg(feature = "host")]
+#[cfg(feature = "harness")]
 pub(crate) fn parse(line: &str) -> Option<PathBuf> {
     let mut fields = line.trim_end_matches('\n').split('|');
     let versions = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);

@@ -5,9 +5,9 @@
 //! `@timestamp` is left out, for Velero takes one layout only, and has its own clock. A line of level error counts as an
 //! error of the running backup, a line of level warn as a warning.
 
+use crate::stderr;
 use serde_json::{Map, Value};
 use std::fmt::{self, Write as _};
-use std::io::Write as _;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
@@ -17,9 +17,10 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Velero reads lines of up to 64 KiB; a longer one is logged in pieces at debug level.
-const MAX_LINE: usize = 60 * 1024;
-/// A control character takes six bytes in JSON, and the message alone has to fit.
-const MAX_VALUE: usize = 8 * 1024;
+pub(crate) const MAX_LINE: usize = 60 * 1024;
+/// What is kept of each value of a line that is too long, tried one after the other. A control character takes six bytes in
+/// JSON, so the first may not be enough.
+const MAX_VALUE: [usize; 3] = [32 * 1024, 4 * 1024, 256];
 
 /// Crates below the actions: at Velero's level debug they tell of every frame, and a warning of theirs (a broken watch, a
 /// certificate not checked) would count as a warning of the backup.
@@ -51,13 +52,13 @@ struct Fields(Map<String, Value>);
 
 impl Fields {
     fn put(&mut self, field: &Field, value: String) {
-        let key = match field.name() {
-            "message" => "@message".to_owned(),
+        let key = match (field.name(), field.name().trim_start_matches('@')) {
+            ("message", _) => "@message".to_owned(),
             // Velero drops these, and reads `@…` itself.
-            taken @ ("time" | "timestamp" | "level") => format!("{taken}_"),
-            name => name.trim_start_matches('@').to_owned(),
+            (_, taken @ ("time" | "timestamp" | "level")) => format!("{taken}_"),
+            (_, name) => name.to_owned(),
         };
-        self.0.insert(key, Value::String(cut(value, MAX_VALUE)));
+        self.0.insert(key, Value::String(cut(value, MAX_VALUE[0])));
     }
 }
 
@@ -99,7 +100,8 @@ fn level_name(level: Level) -> &'static str {
     }
 }
 
-fn line(level: Level, source: Option<String>, fields: Fields) -> String {
+/// One entry, with its end. `fields` are all text.
+pub(crate) fn line(level: Level, source: Option<String>, fields: Map<String, Value>) -> String {
     let mut all = Map::new();
     all.insert("@level".to_owned(), level_name(level).into());
     all.insert("@message".to_owned(), "".into());
@@ -107,9 +109,21 @@ fn line(level: Level, source: Option<String>, fields: Fields) -> String {
         all.insert("logSource".to_owned(), source.into());
         all.insert("@logSourceSetBy".to_owned(), "plugin".into());
     }
-    all.extend(fields.0);
+    all.extend(fields);
     let mut text = Value::Object(all.clone()).to_string();
+    for max in MAX_VALUE {
+        if text.len() <= MAX_LINE {
+            break;
+        }
+        for value in all.values_mut() {
+            if let Value::String(value) = value {
+                *value = cut(std::mem::take(value), max);
+            }
+        }
+        text = Value::Object(all.clone()).to_string();
+    }
     if text.len() > MAX_LINE {
+        // So many fields that not even the start of each has room.
         all.retain(|key, _| key.starts_with('@'));
         text = Value::Object(all).to_string();
     }
@@ -143,8 +157,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for HclogLayer {
         event.record(&mut fields);
         let metadata = event.metadata();
         let source = metadata.file().map(|file| format!("{file}:{}", metadata.line().unwrap_or_default()));
-        // Whole lines only, and nobody to tell if stderr is gone.
-        let _ = std::io::stderr().lock().write_all(line(*metadata.level(), source, fields).as_bytes());
+        stderr::write(&line(*metadata.level(), source, fields.0));
     }
 }
 
@@ -160,7 +173,7 @@ mod tests {
         fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
             let mut fields = Fields::default();
             event.record(&mut fields);
-            let text = line(*event.metadata().level(), Some("a.rs:1".to_owned()), fields);
+            let text = line(*event.metadata().level(), Some("a.rs:1".to_owned()), fields.0);
             assert!(text.ends_with('\n') && text.len() < 64 * 1024, "{}", text.len());
             self.0.lock().unwrap().push(serde_json::from_str(&text).unwrap());
         }
@@ -186,6 +199,13 @@ mod tests {
     }
 
     #[test]
+    fn fields_cannot_pass_for_what_velero_reads_itself() {
+        let got = logged(|| tracing::info!("@level" = 1, "@message" = "no", "@timestamp" = "t", "the message"));
+        assert_eq!((&got["@level"], &got["@message"]), (&"info".into(), &"the message".into()));
+        assert_eq!((&got["level_"], &got["message"], &got["timestamp_"]), (&"1".into(), &"no".into(), &"t".into()));
+    }
+
+    #[test]
     fn a_message_is_there_even_if_the_event_has_none() {
         assert_eq!(logged(|| tracing::info!(a = "b"))["@message"], "");
     }
@@ -195,5 +215,15 @@ mod tests {
         let long = "ü\"".repeat(100_000);
         let got = logged(|| tracing::info!(a = %long, b = %long, c = %long, d = %long, e = %long, "{long}"));
         assert_eq!(got["@level"], "info");
+        // Six bytes for each.
+        let got = logged(|| tracing::info!(a = "kept", "{}", "\u{1}".repeat(100_000)));
+        assert_eq!(got["a"], "kept");
+        assert!(got["@message"].as_str().unwrap().len() > 4000);
+    }
+
+    #[test]
+    fn a_text_of_many_lines_is_kept_whole() {
+        let text = "a\nb\r\n\u{2028}".repeat(1000);
+        assert_eq!(logged(|| tracing::info!("{text}"))["@message"], *text);
     }
 }

@@ -16,10 +16,21 @@ pub struct ItemId {
 }
 
 impl ItemId {
+    /// An object of any group, e.g. `ItemId::new("kubevirt.io", "virtualmachines", "shop", "db")`.
+    #[must_use]
+    pub fn new(
+        group: impl Into<String>,
+        resource: impl Into<String>,
+        namespace: impl Into<String>,
+        name: impl Into<String>,
+    ) -> Self {
+        Self { group: group.into(), resource: resource.into(), namespace: namespace.into(), name: name.into() }
+    }
+
     /// An object of the core group.
     #[must_use]
     pub fn core(resource: impl Into<String>, namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { group: String::new(), resource: resource.into(), namespace: namespace.into(), name: name.into() }
+        Self::new("", resource, namespace, name)
     }
 }
 

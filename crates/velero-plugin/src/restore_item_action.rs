@@ -30,16 +30,18 @@ pub trait RestoreItemAction: Send + Sync + 'static {
     /// How far the operation is that [`execute`](Self::execute) began. Only asked of an action that returns operations.
     ///
     /// # Errors
-    /// If it cannot be found out; Velero asks again later.
+    /// Then the operation has failed for Velero, and so has the restore, in part. What may pass, such as a server that does
+    /// not answer at the moment, is no error: say that it is still running.
     async fn progress(&self, operation_id: &str, restore: &Value) -> Result<Progress, ActionError> {
         let _ = restore;
         Err(ActionError::new(format!("this action has no asynchronous operations, so none with id {operation_id:?}")))
     }
 
-    /// Stops the operation. Nothing by default.
+    /// Stops the operation, which has gone on for longer than the restore's `itemOperationTimeout` (4 hours). Nothing by
+    /// default.
     ///
     /// # Errors
-    /// If it cannot be stopped.
+    /// Velero passes over them: the operation has failed by then.
     async fn cancel(&self, operation_id: &str, restore: &Value) -> Result<(), ActionError> {
         let _ = (operation_id, restore);
         Ok(())
@@ -65,6 +67,16 @@ pub struct RestoreInput<'a> {
     pub item_from_backup: Value,
     /// The Velero `Restore`.
     pub restore: &'a Value,
+}
+
+impl RestoreInput<'_> {
+    /// The namespace that an object of the backup's `namespace` goes to: the restore may map namespaces. The item itself
+    /// still has the backup's; Velero changes it after the actions.
+    #[must_use]
+    pub fn target_namespace<'n>(&'n self, namespace: &'n str) -> &'n str {
+        let mapped = self.restore["spec"]["namespaceMapping"][namespace].as_str();
+        mapped.filter(|to| !to.is_empty()).unwrap_or(namespace)
+    }
 }
 
 /// What becomes of an item.
@@ -109,6 +121,22 @@ impl RestoreOutput {
         self.additional_items.extend(items);
         self
     }
+
+    /// Says that the operation `id` has begun. The id is all that [`progress`](RestoreItemAction::progress) and
+    /// [`cancel`](RestoreItemAction::cancel) will get: they run in another process.
+    #[must_use]
+    pub fn with_operation(mut self, id: impl Into<String>) -> Self {
+        self.operation_id = Some(id.into());
+        self
+    }
+
+    /// Waits until [`additional_items_ready`](RestoreItemAction::additional_items_ready) says yes before the item itself is
+    /// created, at most this long (Velero's own limit of 10 minutes if absent).
+    #[must_use]
+    pub fn waiting_for_items(mut self, at_most: Option<Duration>) -> Self {
+        (self.wait_for_items, self.items_ready_timeout) = (true, at_most);
+        self
+    }
 }
 
 /// The gRPC service over the registered actions.
@@ -143,6 +171,11 @@ impl wire::restore_item_action_server::RestoreItemAction for Service {
         let subject = Subject::from(&item);
         let response = call::run(&self.program, &name, subject, async move {
             let output = action.execute(RestoreInput { item, item_from_backup, restore: &restore }).await?;
+            if output.operation_id.as_deref() == Some("") {
+                return Err(ActionError::new(
+                    "the action returned an operation with an empty id, which is none to Velero",
+                ));
+            }
             let timeout = output.items_ready_timeout.map(prost_types::Duration::try_from).transpose()?;
             Ok(wire::RestoreItemActionExecuteResponse {
                 item: call::write(output.item, json)?,

@@ -1,30 +1,35 @@
 //! The plug-in process: from the handshake to the exit.
 
 use crate::arguments::Arguments;
-use crate::backup_item_action::{self, BackupItemAction};
-use crate::call::Actions;
+use crate::backup_item_action::BackupItemAction;
+use crate::delete_item_action::DeleteItemAction;
 use crate::handshake::{self, Refusal};
+use crate::install::{self, InstallError};
+use crate::item_block_action::ItemBlockAction;
 use crate::kind::Kind;
+use crate::known_kinds::KnownKinds;
 use crate::lifecycle::Lifecycle;
 use crate::lister::Lister;
-use crate::name::{self, InvalidName};
-use crate::proto::{generated, health, plugin, v2};
-use crate::restore_item_action::{self, RestoreItemAction};
+use crate::proto::{generated, health, plugin};
+use crate::registered::{NotRegistered, Registered};
+use crate::restore_item_action::RestoreItemAction;
 use crate::socket::{SocketError, SocketFile};
-use crate::{hclog, panic};
+use crate::stderr::Captured;
+use crate::{hclog, panic, v1};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use std::future::Future;
 use std::io::{self, Write as _};
 use std::process::{self, ExitCode};
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
+use std::{mem, thread};
 use tokio::runtime::{self, Handle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Router;
 
 /// What calls in flight get to end in; then they are dropped. The host waits for two seconds before it kills.
 const GRACE: Duration = Duration::from_millis(300);
@@ -32,22 +37,25 @@ const GRACE: Duration = Duration::from_millis(300);
 const LAST_RESORT: Duration = Duration::from_millis(800);
 
 /// A Velero plug-in: register actions, then [`serve`](Self::serve).
+///
+/// A name that Velero would not take, one given twice, or one given to the first and the second form of an action is told by
+/// [`serve`](Self::serve).
 #[must_use]
+#[derive(Default)]
 pub struct Server {
-    backup: Actions<dyn BackupItemAction>,
-    restore: Actions<dyn RestoreItemAction>,
-    problem: Option<ServeError>,
+    registered: Registered,
+    problem: Option<NotRegistered>,
 }
 
 /// Why a plug-in process ended badly.
 #[derive(Debug, thiserror::Error)]
-enum ServeError {
+pub(crate) enum ServeError {
     #[error(transparent)]
-    Name(InvalidName),
-    #[error("the {kind} {name:?} was registered twice")]
-    Duplicate { kind: Kind, name: String },
+    Registered(NotRegistered),
     #[error("no action was registered")]
     Nothing,
+    #[error(transparent)]
+    Install(InstallError),
     #[error(transparent)]
     Refused(Refusal),
     #[error(transparent)]
@@ -64,47 +72,55 @@ enum ServeError {
     Transport(#[source] tonic::transport::Error),
 }
 
-impl Default for Server {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Server {
     /// A plug-in without actions.
     pub fn new() -> Self {
-        Self {
-            backup: Actions::new(Kind::BackupItemActionV2),
-            restore: Actions::new(Kind::RestoreItemActionV2),
-            problem: None,
-        }
+        Self::default()
     }
 
-    /// Serves `action` as `name`, e.g. `example.io/keep-labels`. A name that Velero would not take, or one given twice, is
-    /// told by [`serve`](Self::serve).
-    pub fn backup_item_action(mut self, name: &str, action: impl BackupItemAction) -> Self {
-        let new = self.backup.insert(name, Arc::new(action));
-        self.registered(Kind::BackupItemActionV2, name, new)
+    /// Serves `action` as `name`, e.g. `example.io/keep-labels`, to backups.
+    pub fn backup_item_action(self, name: &str, action: impl BackupItemAction) -> Self {
+        self.with(Kind::BackupItemActionV2, name, |r| r.backup.insert(name, Arc::new(action)))
     }
 
-    /// Like [`backup_item_action`](Self::backup_item_action), for restores.
-    pub fn restore_item_action(mut self, name: &str, action: impl RestoreItemAction) -> Self {
-        let new = self.restore.insert(name, Arc::new(action));
-        self.registered(Kind::RestoreItemActionV2, name, new)
+    /// Serves `action` as `name` to restores.
+    pub fn restore_item_action(self, name: &str, action: impl RestoreItemAction) -> Self {
+        self.with(Kind::RestoreItemActionV2, name, |r| r.restore.insert(name, Arc::new(action)))
     }
 
-    fn registered(mut self, kind: Kind, name: &str, new: bool) -> Self {
-        let problem = match name::check(name) {
-            Err(invalid) => Some(ServeError::Name(invalid)),
-            Ok(()) if !new => Some(ServeError::Duplicate { kind, name: name.to_owned() }),
-            Ok(()) => None,
-        };
-        self.problem = self.problem.or(problem);
+    /// Serves `action` as `name` when backups are deleted.
+    pub fn delete_item_action(self, name: &str, action: impl DeleteItemAction) -> Self {
+        self.with(Kind::DeleteItemAction, name, |r| r.delete.insert(name, Arc::new(action)))
+    }
+
+    /// Serves `action` as `name` to backups of Velero 1.15 and later.
+    ///
+    /// An older Velero refuses to start when it meets this kind, so the action is offered only if the program that started
+    /// this one knows the kind; that is looked up in the program's file. If it does not, or cannot be read, an info line in
+    /// Velero's log says so, and the plug-in's other actions are served as ever.
+    pub fn item_block_action(self, name: &str, action: impl ItemBlockAction) -> Self {
+        self.with(Kind::ItemBlockAction, name, |r| r.item_block.insert(name, Arc::new(action)))
+    }
+
+    /// Serves `action` of the [first form](v1) as `name` to backups.
+    pub fn backup_item_action_v1(self, name: &str, action: impl v1::BackupItemAction) -> Self {
+        self.with(Kind::BackupItemAction, name, |r| r.backup_v1.insert(name, Arc::new(action)))
+    }
+
+    /// Serves `action` of the [first form](v1) as `name` to restores.
+    pub fn restore_item_action_v1(self, name: &str, action: impl v1::RestoreItemAction) -> Self {
+        self.with(Kind::RestoreItemAction, name, |r| r.restore_v1.insert(name, Arc::new(action)))
+    }
+
+    fn with(mut self, kind: Kind, name: &str, insert: impl FnOnce(&mut Registered) -> bool) -> Self {
+        let added = self.registered.add(kind, name, insert);
+        // The first one is told.
+        self.problem = self.problem.or(added.err());
         self
     }
 
     /// Serves until Velero ends it; return the result from `main`. Started by anything but Velero, it says what it is and
-    /// fails.
+    /// fails, unless it is asked to copy itself into a directory (`--install-to /target`), as an init container does.
     ///
     /// Sets the process's panic hook, takes SIGINT and SIGTERM, and sets up logging if the program has not. Stdout belongs
     /// to the handshake: print nothing.
@@ -116,7 +132,7 @@ impl Server {
             text = format!("{text}: {cause}");
             source = cause.source();
         }
-        if matches!(error, ServeError::Refused(Refusal::NotStartedByVelero)) {
+        if matches!(error, ServeError::Refused(Refusal::NotStartedByVelero) | ServeError::Install(_)) {
             eprintln!("{text}.");
         } else {
             hclog::install(Arguments::of_process().log_level());
@@ -128,18 +144,20 @@ impl Server {
     async fn run(mut self) -> Result<(), ServeError> {
         if let Err(refusal) = handshake::accept(|name| std::env::var(name).ok()) {
             if refusal == Refusal::NotStartedByVelero {
+                if let Some(directory) = install::directory(std::env::args_os().skip(1)) {
+                    let path = directory.and_then(|to| install::install(&to)).map_err(ServeError::Install)?;
+                    eprintln!("installed {}", path.display());
+                    return Ok(());
+                }
                 self.explain();
             }
             return Err(ServeError::Refused(refusal));
         }
+        // Lives until there is nothing more to log. Without it, stderr is as safe as what is written there.
+        let _captured = Captured::start().ok();
         hclog::install(Arguments::of_process().log_level());
         panic::install_hook();
-        if let Some(problem) = self.problem.take() {
-            return Err(problem);
-        }
-        if self.backup.is_empty() && self.restore.is_empty() {
-            return Err(ServeError::Nothing);
-        }
+        let registered = self.registered()?;
 
         let program = Handle::current();
         let server = thread::Builder::new().name("grpc".to_owned());
@@ -149,7 +167,7 @@ impl Server {
                 .enable_all()
                 .build()
                 .map_err(ServeError::Runtime)
-                .and_then(|own| own.block_on(self.listen(program)));
+                .and_then(|own| own.block_on(listen(registered, program)));
             // The program may have given up waiting; then nobody is to be told.
             drop(tell.send(result));
         };
@@ -157,77 +175,75 @@ impl Server {
         told.await.unwrap_or(Err(ServeError::Ended))
     }
 
-    /// Serves until the end, running actions on `program`.
-    async fn listen(self, program: Handle) -> Result<(), ServeError> {
-        let stop = CancellationToken::new();
-        let end = end_of_host().map_err(ServeError::Signals)?;
-        let (file, listener) = SocketFile::bind(&handshake::socket_dir()).map_err(ServeError::Socket)?;
-        let router = self.router(&stop, &program);
-        let serving =
-            router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.clone().cancelled_owned());
-        announce(&file).map_err(ServeError::Handshake)?;
-
-        tokio::pin!(serving);
-        tokio::select! {
-            result = &mut serving => return result.map_err(ServeError::Transport),
-            () = end => stop.cancel(),
-            () = stop.cancelled() => {}
+    /// The actions, if they can be served.
+    pub(crate) fn registered(&mut self) -> Result<Registered, ServeError> {
+        if let Some(problem) = self.problem.take() {
+            return Err(ServeError::Registered(problem));
         }
-        // Open connections need no file; nobody else shall find it.
-        drop(file);
-        thread::spawn(|| {
-            thread::sleep(LAST_RESORT);
-            process::exit(0);
-        });
-        match tokio::time::timeout(GRACE, serving).await {
-            Ok(result) => result.map_err(ServeError::Transport),
-            Err(_) => {
-                tracing::debug!("stopped with calls in flight");
-                Ok(())
-            }
+        if self.registered.names().next().is_none() {
+            return Err(ServeError::Nothing);
         }
-    }
-
-    fn router(self, stop: &CancellationToken, program: &Handle) -> tonic::transport::server::Router {
-        let lifecycle = Lifecycle { stop: stop.clone() };
-        let lister = Lister::new(self.backup.names().chain(self.restore.names()));
-        let mut router = tonic::transport::Server::builder()
-            // Go's client opens streams for the whole life of the connection; items may be megabytes.
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(8 << 20)
-            .add_service(health::health_server::HealthServer::new(lifecycle.clone()))
-            .add_service(plugin::grpc_controller_server::GrpcControllerServer::new(lifecycle.clone()))
-            .add_service(plugin::grpc_stdio_server::GrpcStdioServer::new(lifecycle.clone()))
-            .add_service(plugin::grpc_broker_server::GrpcBrokerServer::new(lifecycle))
-            .add_service(generated::plugin_lister_server::PluginListerServer::new(lister));
-        // tonic takes 4 MiB by default; Velero sets no limit, and large ConfigMaps and CRDs reach it.
-        if !self.backup.is_empty() {
-            let service = backup_item_action::Service { actions: self.backup, program: program.clone() };
-            router = router.add_service(
-                v2::backup_item_action_server::BackupItemActionServer::new(service)
-                    .max_decoding_message_size(usize::MAX)
-                    .max_encoding_message_size(usize::MAX),
-            );
-        }
-        if !self.restore.is_empty() {
-            let service = restore_item_action::Service { actions: self.restore, program: program.clone() };
-            router = router.add_service(
-                v2::restore_item_action_server::RestoreItemActionServer::new(service)
-                    .max_decoding_message_size(usize::MAX)
-                    .max_encoding_message_size(usize::MAX),
-            );
-        }
-        router
+        Ok(mem::take(&mut self.registered))
     }
 
     /// Help for who runs the binary by hand; on stderr, as the host expects.
     fn explain(&self) {
-        eprintln!("Copy this file, executable, into the Velero server's plug-in directory (/plugins). It serves:");
-        for (kind, name) in self.backup.names().chain(self.restore.names()) {
+        eprintln!(
+            "Copy this file, executable, into the Velero server's plug-in directory (/plugins); as an init container"
+        );
+        eprintln!("of Velero it does that itself when run with --install-to /target. It serves:");
+        for (kind, name) in self.registered.names() {
             eprintln!("  {kind:20} {name}");
         }
         eprintln!();
     }
+}
+
+/// Serves until the end, running actions on `program`.
+async fn listen(registered: Registered, program: Handle) -> Result<(), ServeError> {
+    let stop = CancellationToken::new();
+    let end = end_of_host().map_err(ServeError::Signals)?;
+    let (file, listener) = SocketFile::bind(&handshake::socket_dir()).map_err(ServeError::Socket)?;
+    let router = router(registered, &stop, &program, KnownKinds::OfParent);
+    let serving =
+        router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.clone().cancelled_owned());
+    announce(&file).map_err(ServeError::Handshake)?;
+
+    tokio::pin!(serving);
+    tokio::select! {
+        result = &mut serving => return result.map_err(ServeError::Transport),
+        () = end => stop.cancel(),
+        () = stop.cancelled() => {}
+    }
+    // Open connections need no file; nobody else shall find it.
+    drop(file);
+    thread::spawn(|| {
+        thread::sleep(LAST_RESORT);
+        process::exit(0);
+    });
+    match tokio::time::timeout(GRACE, serving).await {
+        Ok(result) => result.map_err(ServeError::Transport),
+        Err(_) => {
+            tracing::debug!("stopped with calls in flight");
+            Ok(())
+        }
+    }
+}
+
+/// Everything a host may call. Ends what it serves when `stop` is cancelled, and cancels it when told to end.
+pub(crate) fn router(registered: Registered, stop: &CancellationToken, program: &Handle, known: KnownKinds) -> Router {
+    let lifecycle = Lifecycle { stop: stop.clone() };
+    let lister = Lister::new(registered.names(), known);
+    let router = tonic::transport::Server::builder()
+        // Go's client opens streams for the whole life of the connection; items may be megabytes.
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(8 << 20)
+        .add_service(health::health_server::HealthServer::new(lifecycle.clone()))
+        .add_service(plugin::grpc_controller_server::GrpcControllerServer::new(lifecycle.clone()))
+        .add_service(plugin::grpc_stdio_server::GrpcStdioServer::new(lifecycle.clone()))
+        .add_service(plugin::grpc_broker_server::GrpcBrokerServer::new(lifecycle))
+        .add_service(generated::plugin_lister_server::PluginListerServer::new(lister));
+    registered.serve(router, program)
 }
 
 fn announce(socket: &SocketFile) -> io::Result<()> {

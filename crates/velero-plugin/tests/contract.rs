@@ -2,34 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // Helpers of tests, not only tests.
 
+mod common;
+
+use common::{SPECIMEN, backup, logged, refused, start};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-use velero_plugin::Kind;
-use velero_plugin::host::{self, Host, HostError, Refused};
-
-const SPECIMEN: &str = env!("CARGO_BIN_EXE_velero-plugin-specimen");
-
-async fn start() -> Host {
-    Host::start(
-        SPECIMEN,
-        &["--log-level=info", "--features=EnableCSI", "--restore-resource-priorities", "a,b", "--bare"],
-    )
-    .await
-    .unwrap()
-}
-
-fn backup() -> Value {
-    json!({"apiVersion": "velero.io/v1", "kind": "Backup", "metadata": {"name": "b1"}, "status": {"phase": "InProgress"}})
-}
-
-fn refused<T: std::fmt::Debug>(result: Result<T, HostError>) -> Refused {
-    match result {
-        Err(HostError::Refused(refused)) => refused,
-        other => panic!("expected an error status, got {other:?}"),
-    }
-}
+use std::time::Duration;
+use velero_plugin::harness::{self, Host};
 
 #[tokio::test]
 async fn the_handshake_is_one_line_that_names_a_live_socket() {
@@ -41,19 +21,6 @@ async fn the_handshake_is_one_line_that_names_a_live_socket() {
     let gone = host.socket().to_owned();
     host.shutdown().await.unwrap();
     assert!(!gone.exists(), "the socket has to be removed");
-}
-
-#[tokio::test]
-async fn lists_every_action_with_the_command_that_started_it() {
-    let host = start().await;
-    let listed = host.list().await.unwrap();
-    assert_eq!(listed.len(), 9);
-    for plugin in &listed {
-        assert_eq!(plugin.command, SPECIMEN);
-    }
-    let is = |kind: Kind, name: &str| listed.iter().any(|l| l.kind == kind.as_str() && l.name == name);
-    assert!(is(Kind::BackupItemActionV2, "example.io/echo"));
-    assert!(is(Kind::RestoreItemActionV2, "example.io/restoring"));
 }
 
 #[tokio::test]
@@ -78,7 +45,8 @@ async fn fields_that_nobody_knows_survive() {
     let host = start().await;
     let item = json!({
         "apiVersion": "future.io/v9", "kind": "Thing", "metadata": {"name": "t", "namespace": "shop"},
-        "spec": {"unknown": [{"deep": null}], "big": 18_446_744_073_709_551_615_u64, "neg": -1, "f": 0.5, "ü": "\u{0}"}
+        "spec": {"unknown": [{"deep": null}], "big": 18_446_744_073_709_551_615_u64, "neg": -1, "f": 0.5,
+            "odd": [3.916_657_335_368_869_6e-29, 1.797_693_134_862_315_7e308, 5e-324, 0.1, 1e21], "ü": "\u{0}"}
     });
     let answer = host.execute_backup("example.io/echo", &item, &backup()).await.unwrap();
     assert_eq!(answer.item, item);
@@ -108,11 +76,15 @@ async fn restores_change_leave_out_and_bring_items() {
 }
 
 #[tokio::test]
-async fn six_megabytes_pass() {
+async fn sixty_four_mebibytes_pass_both_ways() {
     let host = start().await;
-    let item = json!({"kind": "ConfigMap", "metadata": {"name": "big"}, "data": {"x": "y".repeat(6 << 20)}});
+    let item = json!({"kind": "ConfigMap", "metadata": {"name": "big"}, "data": {"x": "y".repeat(64 << 20)}});
     let answer = host.execute_backup("example.io/echo", &item, &backup()).await.unwrap();
-    assert_eq!(answer.item, item);
+    assert!(answer.item == item, "echoed");
+    // Read, changed and written anew by the plug-in.
+    let answer = host.execute_backup("example.io/annotate", &item, &backup()).await.unwrap();
+    assert_eq!(answer.item["metadata"]["annotations"]["example.io/backup"], "b1");
+    assert!(answer.item["data"] == item["data"], "changed");
 }
 
 #[tokio::test]
@@ -174,18 +146,6 @@ async fn log_lines_are_what_velero_parses() {
     assert!(host.healthy("plugin").await.unwrap(), "a stray line on stdout breaks nothing");
 }
 
-/// The first log line with `text`. The line is written before the call that caused it is answered, but read beside it.
-async fn logged(host: &Host, text: &str) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(5);
-    loop {
-        if let Some(line) = host.log().iter().find(|l| l.contains(text)) {
-            return serde_json::from_str(line).unwrap();
-        }
-        assert!(Instant::now() < deadline, "no line with {text:?} in {:?}", host.log());
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
 #[tokio::test]
 async fn shutdown_takes_less_than_a_second_even_with_calls_that_hang_or_block() {
     for name in ["example.io/echo", "example.io/hang", "example.io/block"] {
@@ -218,7 +178,7 @@ async fn sigint_is_passed_over_and_sigterm_ends() {
 
 #[tokio::test]
 async fn it_ends_when_its_host_is_gone() {
-    let mut child = host::command(SPECIMEN.as_ref(), [""; 0]).kill_on_drop(false).spawn().unwrap();
+    let mut child = harness::command(SPECIMEN.as_ref(), [""; 0]).kill_on_drop(false).spawn().unwrap();
     let mut stdout = tokio::io::BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     tokio::io::AsyncBufReadExt::read_line(&mut stdout, &mut line).await.unwrap();
@@ -256,4 +216,28 @@ fn what_it_cannot_speak_it_refuses_as_a_log_line() {
     let line: Value = serde_json::from_str(&stderr).unwrap();
     assert_eq!(line["@level"], "error");
     assert!(line["@message"].as_str().unwrap().contains("mutual TLS"), "{line}");
+}
+
+#[test]
+fn it_copies_itself_to_where_velero_looks() {
+    let target = tempfile::tempdir().unwrap();
+    let output =
+        Command::new(SPECIMEN).env_remove("VELERO_PLUGIN").arg("--install-to").arg(target.path()).output().unwrap();
+    assert!(output.status.success() && output.stdout.is_empty());
+    let copy = target.path().join("velero-plugin-specimen");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr, format!("installed {}\n", copy.display()));
+    assert!(std::fs::read(&copy).unwrap() == std::fs::read(SPECIMEN).unwrap(), "the same bytes");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&copy).unwrap().permissions());
+    assert_eq!((mode & 0o7777, std::fs::read_dir(target.path()).unwrap().count()), (0o755, 1));
+}
+
+#[test]
+fn what_it_cannot_write_to_it_names() {
+    for arguments in [&["--install-to", "/nowhere/target"][..], &["--install-to"]] {
+        let output = Command::new(SPECIMEN).env_remove("VELERO_PLUGIN").args(arguments).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr.contains("--install-to") || stderr.contains("/nowhere/target"), "{stderr}");
+    }
 }

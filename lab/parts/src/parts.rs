@@ -21,6 +21,8 @@ pub struct Parts {
     pub kube: PathBuf,
     /// Velero's server and command line.
     pub velero: PathBuf,
+    /// Holds a plug-in to its contract with Velero.
+    pub plugin_contract: PathBuf,
     /// Alone in its folder, so that the folder can serve as Velero's `--plugin-dir`.
     pub velero_plugin_for_aws: PathBuf,
     /// KubeVirt's controller.
@@ -127,6 +129,7 @@ fn build(cache: &Cache, builder: &Builder<'_>) -> Result<Parts, BuildError> {
     Ok(Parts {
         kube: program(&recipe::KUBE, "kube"),
         velero: program(&recipe::VELERO, "velero"),
+        plugin_contract: program(&recipe::PLUGIN_CONTRACT, "plugincontract"),
         velero_plugin_for_aws: program(&recipe::VELERO_PLUGIN_FOR_AWS, "velero-plugin-for-aws"),
         virt_controller: program(&recipe::KUBEVIRT, "virt-controller"),
         snapshot_controller: program(&recipe::CSI, "snapshot-controller"),

@@ -100,6 +100,17 @@ pub(crate) const VELERO_PLUGIN_FOR_AWS: Recipe = Recipe {
     mebibytes: 1200,
 };
 
+/// Shares what it is compiled from with Velero.
+pub(crate) const PLUGIN_CONTRACT: Recipe = Recipe {
+    name: "plugincontract",
+    source: Source::Module(&["."]),
+    settings: &[],
+    programs: &["plugincontract"],
+    crds: None,
+    seconds: 20,
+    mebibytes: 300,
+};
+
 pub(crate) const CSI_SANITY: Recipe = Recipe {
     name: "csi-sanity",
     source: Source::Published("github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity@v5.6.0"),
@@ -121,7 +132,8 @@ pub(crate) const KUBEVIRT: Recipe = Recipe {
 };
 
 /// All parts, in the order in which they are built: the ones that others share compiled packages with come first.
-pub(crate) const RECIPES: [&Recipe; 6] = [&KUBE, &CSI, &VELERO, &VELERO_PLUGIN_FOR_AWS, &CSI_SANITY, &KUBEVIRT];
+pub(crate) const RECIPES: [&Recipe; 7] =
+    [&KUBE, &CSI, &VELERO, &PLUGIN_CONTRACT, &VELERO_PLUGIN_FOR_AWS, &CSI_SANITY, &KUBEVIRT];
 
 impl Recipe {
     /// Folder of the part's module, if it has one.

@@ -18,7 +18,7 @@ use leeward_model::keys::SITE;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use velero_plugin::host::{Host, command};
+use velero_plugin::harness::{Host, command};
 
 /// Calls before the first that counts.
 const WARM_UP: usize = 100;

@@ -5,12 +5,16 @@
 use crate::binaries::repository;
 use anyhow::{Context, Result};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 11] = [
     "go_plugin/plugin.proto",
     "grpc/health.proto",
     "grpc/status.proto",
+    "velero/backup_item_action_v1.proto",
     "velero/backup_item_action_v2.proto",
+    "velero/delete_item_action.proto",
+    "velero/item_block_action_v1.proto",
     "velero/lister.proto",
+    "velero/restore_item_action_v1.proto",
     "velero/restore_item_action_v2.proto",
     "velero/shared.proto",
 ];
@@ -29,8 +33,8 @@ pub(super) fn generate() -> Result<()> {
     tonic_prost_build::configure()
         .out_dir(&out)
         .build_transport(false)
-        // A plug-in only serves; the clients are for the crate's `host`.
-        .client_mod_attribute(".", "#[cfg(feature = \"host\")]")
+        // A plug-in only serves; the clients are for the crate's `harness`.
+        .client_mod_attribute(".", "#[cfg(feature = \"harness\")]")
         .compile_fds(descriptors)
         .with_context(|| format!("write the generated code to {}", out.display()))
 }

@@ -7,6 +7,9 @@
 pub(crate) mod generated {
     include!("generated/generated.rs");
 }
+pub(crate) mod v1 {
+    include!("generated/v1.rs");
+}
 pub(crate) mod v2 {
     include!("generated/v2.rs");
 }

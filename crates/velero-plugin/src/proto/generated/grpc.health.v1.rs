@@ -55,7 +55,7 @@ pub mod health_check_response {
     }
 }
 /// Generated client implementations.
-#[cfg(feature = "host")]
+#[cfg(feature = "harness")]
 pub mod health_client {
     #![allow(
         unused_variables,

@@ -74,7 +74,7 @@ pub mod conn_info {
     }
 }
 /// Generated client implementations.
-#[cfg(feature = "host")]
+#[cfg(feature = "harness")]
 pub mod grpc_controller_client {
     #![allow(
         unused_variables,
@@ -355,7 +355,7 @@ pub mod grpc_controller_server {
     }
 }
 /// Generated client implementations.
-#[cfg(feature = "host")]
+#[cfg(feature = "harness")]
 pub mod grpc_stdio_client {
     #![allow(
         unused_variables,
@@ -646,7 +646,7 @@ pub mod grpc_stdio_server {
     }
 }
 /// Generated client implementations.
-#[cfg(feature = "host")]
+#[cfg(feature = "harness")]
 pub mod grpc_broker_client {
     #![allow(
         unused_variables,

@@ -55,7 +55,7 @@ pub struct BackupItemActionCancelRequest {
     pub backup: ::prost::alloc::vec::Vec<u8>,
 }
 /// Generated client implementations.
-#[cfg(feature = "host")]
+#[cfg(feature = "harness")]
 pub mod backup_item_action_client {
     #![allow(
         unused_variables,
@@ -641,7 +641,7 @@ pub struct RestoreItemActionItemsReadyResponse {
     pub ready: bool,
 }
 /// Generated client implementations.
-#[cfg(feature = "host")]
+#[cfg(feature = "harness")]
 pub mod restore_item_action_client {
     #![allow(
         unused_variables,

@@ -1,9 +1,15 @@
-//! The other side of the contract: start a plug-in binary as the Velero server does, and call it. For tests and
-//! benchmarks.
+//! Velero's side of the contract, for tests and benchmarks.
+//!
+//! [`Harness`] runs a plug-in inside the test and calls it over a real socket. [`Host`] starts a plug-in's binary as the
+//! Velero server does, and reads its log. Both are called by the methods of [`Client`]; like Velero they set no deadline.
 
 mod client;
+mod in_process;
+mod log_line;
 
 pub use client::{BackupAnswer, Client, Listed, RestoreAnswer};
+pub use in_process::Harness;
+pub use log_line::LogLine;
 
 use crate::error::frames;
 use crate::handshake::{self, APP_PROTOCOL, COOKIE_NAME, COOKIE_VALUE, PROTOCOLS};
@@ -83,6 +89,9 @@ pub enum HostError {
         /// The line.
         line: String,
     },
+    /// The actions cannot be served.
+    #[error("the plug-in cannot serve: {0}")]
+    Server(String),
     /// The socket could not be reached.
     #[error("connect to the plug-in's socket")]
     Connect(#[source] tonic::transport::Error),
@@ -92,6 +101,9 @@ pub enum HostError {
     /// An answer was not JSON.
     #[error("the plug-in answered with an item that is no JSON")]
     Json(#[from] serde_json::Error),
+    /// An answer lacked what Velero reads without looking.
+    #[error("the plug-in's answer has no {0}; Velero panics on that")]
+    Missing(&'static str),
     /// Waiting for the process failed.
     #[error("wait for the plug-in's end")]
     Wait(#[source] io::Error),
@@ -120,6 +132,15 @@ pub fn command(path: &Path, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It is killed now, if it has not ended, and then cannot tidy up itself. There may be nothing to remove.
+        if let Ok(None) = self.child.try_wait() {
+            let _ = std::fs::remove_file(&self.socket);
+        }
+    }
 }
 
 impl Deref for Host {
