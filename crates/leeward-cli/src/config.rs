@@ -151,11 +151,16 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, ConfigError> {
 
     let mapping_path = folder.join(&config.mapping);
     let mapping_text = read(&mapping_path)?;
-    let mapping = Mapping::parse(&mapping_text).map_err(|cause| ConfigError::Mapping { path: mapping_path, cause })?;
+    // Tables in files of their own lie beside the mapping; one that is missing is a fault of the mapping, with its place.
+    let beside = mapping_path.parent().unwrap_or(folder).to_owned();
+    let tables = Mapping::documents(&mapping_text).into_iter();
+    let tables = tables.filter_map(|name| Some((name.clone(), read(&beside.join(name)).ok()?))).collect();
+    let mapping = Mapping::parse_with(&mapping_text, &tables)
+        .map_err(|cause| ConfigError::Mapping { path: mapping_path, cause })?;
     for site in config.sites.keys() {
-        if mapping.other(site).is_none() {
-            let [one, two] = mapping.sites();
-            let problem = format!("site {site} is not in the site mapping, which is for {one} and {two}");
+        if !mapping.has(site) {
+            let sites: Vec<_> = mapping.sites().iter().map(SiteName::as_str).collect();
+            let problem = format!("site {site} is not in the site mapping, which is for {}", sites.join(" and "));
             return Err(checker.value(&format!("sites.{site}"), problem));
         }
     }

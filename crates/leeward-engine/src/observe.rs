@@ -177,7 +177,7 @@ fn bystanders(pvs: &[Value], claims: &[ClaimObserved]) -> Vec<String> {
     let servers: HashSet<String> = claims
         .iter()
         .filter_map(|seen| VolumeAddress::from_pv(seen.pv.as_ref()?).ok())
-        .map(|address| address.nfs().server)
+        .filter_map(|address| Some(address.nfs()?.server))
         .collect();
     pvs.iter()
         .filter(|pv| object_name(pv).is_some_and(|name| !own.contains(name)))
@@ -186,7 +186,10 @@ fn bystanders(pvs: &[Value], claims: &[ClaimObserved]) -> Vec<String> {
             let namespace = pv.pointer("/spec/claimRef/namespace").and_then(Value::as_str).unwrap_or_default();
             !namespaces.contains(namespace)
         })
-        .filter(|pv| VolumeAddress::from_pv(pv).is_ok_and(|address| servers.contains(&address.nfs().server)))
+        .filter(|pv| {
+            let address = VolumeAddress::from_pv(pv).ok();
+            address.and_then(|address| address.nfs()).is_some_and(|nfs| servers.contains(&nfs.server))
+        })
         .filter_map(|pv| object_name(pv).map(str::to_owned))
         .collect()
 }

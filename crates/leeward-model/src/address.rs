@@ -1,6 +1,7 @@
 //! Where a volume's data is.
 //!
-//! Laws: an address is read from a PersistentVolume whole and written back whole, so that no part of it can keep naming
+//! NFS, in-tree and by csi-driver-nfs, is typed here: storage adapters work on its directories. Everything else is read by a
+//! [driver profile](crate::profile). Laws: an address is read from a PersistentVolume whole and written back whole, so that no part of it can keep naming
 //! the old place. Two addresses are equal if they name the same place, however they were spelled: servers and directories
 //! are in canonical spelling. What the address does not cover is left as it was, byte for byte.
 //!
@@ -10,11 +11,14 @@
 use crate::directory::{Directory, DirectoryError};
 use crate::handle::Handle;
 use crate::json;
+use crate::mapping::parts::describe;
+use crate::profile::{self, Kind, Parts, Profile};
 use crate::server::Server;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
+use std::sync::Arc;
 
 /// The name under which csi-driver-nfs registers.
 pub const CSI_NFS_DRIVER: &str = "nfs.csi.k8s.io";
@@ -43,6 +47,22 @@ pub enum VolumeAddress {
         /// What the driver does with the directory on delete (`retain`, `archive`); empty for its default.
         on_delete: String,
     },
+    /// Storage that a driver profile reads.
+    Driver {
+        /// The profile's name.
+        profile: String,
+        /// The CSI driver's name; `kubernetes.io/<kind>` for a kind of Kubernetes' own.
+        driver: String,
+        /// What the profile read.
+        parts: Parts,
+    },
+    /// Storage that only a raw rule covers.
+    Opaque {
+        /// As in `Driver`.
+        driver: String,
+        /// The volume handle; the whole source for a kind of Kubernetes' own.
+        id: String,
+    },
 }
 
 /// A directory of a file server.
@@ -59,7 +79,7 @@ pub struct NfsLocation {
 pub enum AddressError {
     /// A kind of storage that no driver profile knows.
     #[error(
-        "PersistentVolume {pv:?} is on {kind}, whose addresses Leeward cannot read; move its data to NFS, or take its claim out of the protection group [LW-0110]"
+        "PersistentVolume {pv:?} is on {kind}, whose addresses no driver profile reads; add a profile under the mapping's `profiles` or a raw rule, or take its claim out of the protection group [LW-0110]"
     )]
     Unsupported {
         /// The PersistentVolume.
@@ -108,22 +128,59 @@ pub enum AddressError {
 }
 
 impl VolumeAddress {
-    /// Reads the address of a PersistentVolume.
+    /// Reads the address of a PersistentVolume, with the profiles that Leeward brings; [`Mapping::address_of`] knows the
+    /// mapping's own as well.
     ///
     /// # Errors
     /// [`AddressError`] if its storage is of an unknown kind, a part is missing or malformed, or two parts disagree.
+    ///
+    /// [`Mapping::address_of`]: crate::mapping::Mapping::address_of
     pub fn from_pv(pv: &Value) -> Result<Self, AddressError> {
+        Self::read(pv, &[])
+    }
+
+    /// Reads the address with `own` profiles before the shipped ones.
+    pub(crate) fn read(pv: &Value, own: &[Arc<Profile>]) -> Result<Self, AddressError> {
         let reader = Reader { pv: json::name(pv) };
-        match (pv.pointer("/spec/nfs"), pv.pointer("/spec/csi")) {
-            (Some(nfs), None) => reader.in_tree(nfs),
-            (None, Some(csi)) => reader.csi(csi),
-            (Some(_), Some(_)) => Err(reader.unsupported("both spec.nfs and spec.csi")),
-            (None, None) => Err(reader.unsupported(source_kind(pv))),
+        let kinds = Kind::all(pv);
+        let kind = match kinds.as_slice() {
+            [kind] => kind,
+            [] => return Err(reader.unsupported("no storage at all")),
+            [one, other, ..] => return Err(reader.unsupported(format!("both {} and {}", one.field(), other.field()))),
+        };
+        let spec = pv.get("spec").unwrap_or(&Value::Null);
+        match kind {
+            Kind::InTree(name) if name == "nfs" => return reader.in_tree(&spec["nfs"]),
+            Kind::Csi(driver) if driver == CSI_NFS_DRIVER => return reader.csi(&spec["csi"]),
+            _ => {}
+        }
+        let profile = profile::of(own, kind, pv).ok_or_else(|| reader.unsupported(kind.to_string()))?;
+        let parts = profile.read(pv)?;
+        Ok(Self::Driver { profile: profile.name.clone(), driver: kind.driver(), parts })
+    }
+
+    /// The address of a volume that no profile reads; `None` if it is on nothing or on several things.
+    pub(crate) fn opaque(pv: &Value) -> Option<Self> {
+        let kinds = Kind::all(pv);
+        let [kind] = kinds.as_slice() else { return None };
+        let id = match kind {
+            Kind::Csi(_) => json::text(pv, "/spec/csi/volumeHandle")?.to_owned(),
+            Kind::InTree(name) => pv.get("spec")?.get(name)?.to_string(),
+        };
+        Some(Self::Opaque { driver: kind.driver(), id })
+    }
+
+    /// Whether both name the same storage, however it is mounted.
+    #[must_use]
+    pub fn same_place(&self, other: &Self) -> bool {
+        match (self.nfs(), other.nfs()) {
+            (Some(one), Some(other)) => one == other,
+            _ => self == other,
         }
     }
 
     /// Writes the address into a PersistentVolume, into all fields that name the place and no other. A field that already
-    /// names it keeps its spelling; missing fields are made. A handle that is only an identifier stays.
+    /// names it keeps its spelling; missing fields are made. A handle that is only an identifier stays. For NFS only.
     pub fn write_to(&self, pv: &mut Value) {
         match self {
             Self::InTreeNfs { server, path } => {
@@ -134,7 +191,7 @@ impl VolumeAddress {
             Self::CsiNfs { server, share, subdir, uuid, on_delete } => {
                 let Some(csi) = json::object_at(pv, &["spec", "csi"]) else { return };
                 csi.entry("driver").or_insert_with(|| CSI_NFS_DRIVER.into());
-                let location = self.nfs();
+                let Some(location) = self.nfs() else { return };
                 let handle = match csi.get("volumeHandle").and_then(Value::as_str) {
                     Some(old) => Handle::parse(old).moved(&location.server, &location.directory),
                     None => Handle::new(server, share, subdir, uuid, on_delete),
@@ -147,13 +204,15 @@ impl VolumeAddress {
                     put(attributes, "subdir", subdir, same_directory);
                 }
             }
+            // Their profile and their rule write them; see `crate::rewrite`.
+            Self::Driver { .. } | Self::Opaque { .. } => {}
         }
     }
 
-    /// The directory that holds the data, as its file server exports it.
+    /// The directory that holds the data, as its file server exports it; `None` if it is not on NFS.
     #[must_use]
-    pub fn nfs(&self) -> NfsLocation {
-        match self {
+    pub fn nfs(&self) -> Option<NfsLocation> {
+        Some(match self {
             Self::InTreeNfs { server, path } => NfsLocation { server: server.clone(), directory: path.clone() },
             Self::CsiNfs { server, share, subdir, .. } => NfsLocation {
                 server: server.clone(),
@@ -163,13 +222,18 @@ impl VolumeAddress {
                     (share, subdir) => format!("{share}/{subdir}"),
                 },
             },
-        }
+            Self::Driver { .. } | Self::Opaque { .. } => return None,
+        })
     }
 }
 
 impl fmt::Display for VolumeAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.nfs().fmt(f)
+        match self {
+            Self::Driver { driver, parts, .. } => f.write_str(&describe(driver, parts)),
+            Self::Opaque { driver, id } => write!(f, "{driver}({id})"),
+            Self::InTreeNfs { .. } | Self::CsiNfs { .. } => self.nfs().iter().try_for_each(|nfs| nfs.fmt(f)),
+        }
     }
 }
 
@@ -219,25 +283,6 @@ fn same_directory(a: &str, b: &str) -> bool {
     matches!((Directory::below_root(a), Directory::below_root(b)), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Which kind of storage a PV that is neither NFS nor CSI is on.
-fn source_kind(pv: &Value) -> String {
-    const NOT_SOURCES: [&str; 9] = [
-        "accessModes",
-        "capacity",
-        "claimRef",
-        "mountOptions",
-        "nodeAffinity",
-        "persistentVolumeReclaimPolicy",
-        "storageClassName",
-        "volumeAttributesClassName",
-        "volumeMode",
-    ];
-    pv.get("spec")
-        .and_then(Value::as_object)
-        .and_then(|spec| spec.keys().find(|k| !NOT_SOURCES.contains(&k.as_str())))
-        .map_or_else(|| "no storage at all".to_owned(), |kind| format!("spec.{kind}"))
-}
-
 /// Reads one PV's fields; knows its name for the errors.
 struct Reader {
     pv: String,
@@ -253,10 +298,6 @@ impl Reader {
     }
 
     fn csi(&self, csi: &Value) -> Result<VolumeAddress, AddressError> {
-        let driver = csi.get("driver").and_then(Value::as_str).unwrap_or_default();
-        if driver != CSI_NFS_DRIVER {
-            return Err(self.unsupported(format!("CSI driver {driver:?}")));
-        }
         let server = self.attribute(csi, "server", same_server)?.ok_or_else(|| self.missing(&attribute("server")))?;
         let server = self.server(&attribute("server"), server)?;
         let share = self.attribute(csi, "share", same_directory)?.ok_or_else(|| self.missing(&attribute("share")))?;
@@ -288,7 +329,7 @@ impl Reader {
             return Ok(address);
         };
         let handle_directory = self.directory(field, &handle_directory, Directory::below_root)?;
-        let location = address.nfs();
+        let location = NfsLocation { server: server.to_string(), directory: share.join(subdir.relative()).to_string() };
         if same_server(handle_server, &location.server) && handle_directory.as_str() == location.directory {
             return Ok(address);
         }

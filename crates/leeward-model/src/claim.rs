@@ -63,12 +63,12 @@ pub fn landed(pvc: &Value, mapping: &Mapping, source: &SiteName, target: &SiteNa
             spec.shift_remove(field);
         }
     }
-    crate::rewrite::classes(&mut new, mapping, from, target).map_err(|source| ClaimError::Class {
+    crate::landing::classes(&mut new, mapping, from, target).map_err(|source| ClaimError::Class {
         claim: title(pvc),
         target: target.clone(),
         source: Box::new(source),
     })?;
-    json::unannotate(&mut new, crate::rewrite::LAST_APPLIED);
+    json::unannotate(&mut new, crate::landing::LAST_APPLIED);
     if annotated.is_some() {
         json::annotate(&mut new, keys::SITE, target.as_str());
     }

@@ -48,3 +48,28 @@ pub(crate) fn unannotate(object: &mut Value, key: &str) {
 pub(crate) fn escape(step: &str) -> String {
     step.replace('~', "~0").replace('/', "~1")
 }
+
+/// The reverse of [`escape`].
+pub(crate) fn unescape(step: &str) -> String {
+    step.replace("~1", "/").replace("~0", "~")
+}
+
+/// A pointer as people write it: `spec.csi.volumeHandle`.
+pub(crate) fn title(pointer: &str) -> String {
+    pointer.trim_start_matches('/').split('/').map(unescape).collect::<Vec<_>>().join(".")
+}
+
+/// Sets the field at `pointer`, or removes it; `false` if there is no object to hold it.
+pub(crate) fn put(object: &mut Value, pointer: &str, value: Option<Value>) -> bool {
+    if let (Some(field), Some(value)) = (object.pointer_mut(pointer), &value) {
+        *field = value.clone();
+        return true;
+    }
+    let Some((parent, key)) = pointer.rsplit_once('/') else { return false };
+    let Some(fields) = object.pointer_mut(parent).and_then(Value::as_object_mut) else { return false };
+    match value {
+        Some(value) => drop(fields.insert(unescape(key), value)),
+        None => drop(fields.shift_remove(&unescape(key))),
+    }
+    true
+}

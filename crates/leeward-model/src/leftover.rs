@@ -1,9 +1,56 @@
 //! Finds what still names the old file server after a rewriting: a mount option `addr=10.0.0.1`, an attribute that no
 //! driver profile knows. Such a volume would mount the wrong disk at the new site, or none.
 
+use crate::address::VolumeAddress;
 use crate::json;
+use crate::profile::{Maps, Profile};
 use crate::server::Server;
 use serde_json::Value;
+
+/// What in `pv` still names the storage `before`, though it is now at `after`: the pointer and what it names.
+pub(crate) fn of(
+    pv: &Value,
+    before: &VolumeAddress,
+    after: &VolumeAddress,
+    profile: Option<&Profile>,
+) -> Option<(String, String)> {
+    let by_server = |text: &str| Some((find(pv, &Server::parse(text).ok()?)?, text.to_owned()));
+    if let (Some(old), Some(new)) = (before.nfs(), after.nfs()) {
+        return if old.server == new.server { None } else { by_server(&old.server) };
+    }
+    let (VolumeAddress::Driver { parts: old, .. }, VolumeAddress::Driver { parts: new, .. }, Some(profile)) =
+        (before, after, profile)
+    else {
+        return None;
+    };
+    // What the profile wrote is right whatever it says: a remote half that became local stands there by its rule.
+    let own = profile.pointers(pv);
+    let stays = |text: &String| new.values().any(|value| value.texts().contains(text));
+    for (part, value) in old {
+        for text in value.texts().iter().filter(|text| !stays(text)) {
+            let found = match profile.kind(part).maps {
+                Maps::Host => find(pv, &Server::parse(text).ok()?),
+                // Short texts and numbers occur by chance.
+                _ if text.len() < 4 || text.chars().all(|c| c.is_ascii_digit()) => None,
+                _ => attributes(pv).find(|(_, v)| v.as_str() == Some(text)).map(|(key, _)| attribute_pointer(key)),
+            };
+            if let Some(pointer) = found.filter(|pointer| !own.contains(pointer)) {
+                return Some((pointer, text.clone()));
+            }
+        }
+    }
+    None
+}
+
+/// The CSI attributes that a driver wrote; those under `csi.storage.k8s.io/` are Kubernetes' own.
+fn attributes(pv: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    let attributes = pv.pointer("/spec/csi/volumeAttributes").and_then(Value::as_object).into_iter().flatten();
+    attributes.filter(|(key, _)| !key.starts_with("csi.storage.k8s.io/"))
+}
+
+fn attribute_pointer(key: &str) -> String {
+    format!("/spec/csi/volumeAttributes/{}", json::escape(key))
+}
 
 /// Whether `text` contains `server` as a word of its own: `10.0.0.1` is not in `10.0.0.10`.
 pub(crate) fn mentions(text: &str, server: &Server) -> bool {
@@ -38,12 +85,9 @@ pub(crate) fn find(pv: &Value, server: &Server) -> Option<String> {
     if !server.as_str().contains(['.', ':']) {
         return None;
     }
-    let attributes = pv.pointer("/spec/csi/volumeAttributes").and_then(Value::as_object)?;
-    attributes
-        .iter()
-        .filter(|(key, _)| !key.starts_with("csi.storage.k8s.io/"))
+    attributes(pv)
         .find(|(_, value)| value.as_str().is_some_and(|v| mentions(v, server)))
-        .map(|(key, _)| format!("/spec/csi/volumeAttributes/{}", json::escape(key)))
+        .map(|(key, _)| attribute_pointer(key))
 }
 
 #[cfg(test)]

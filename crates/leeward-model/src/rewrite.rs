@@ -12,18 +12,16 @@ use crate::address::{AddressError, NfsLocation, VolumeAddress};
 use crate::directory::Directory;
 use crate::json;
 use crate::keys;
+use crate::landing::{self, Landing};
 use crate::leftover;
-use crate::mapping::{ClassError, Mapping};
+use crate::mapping::{ClassError, Direction, Mapping, listed};
 use crate::name::SiteName;
-use crate::server::Server;
+use crate::profile::{self, Kind};
 use crate::uncovered::Uncovered;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Written by `kubectl apply`: a copy of the whole object, with the old address.
-pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
-/// The storage class before the field existed; still honoured by Kubernetes.
-const BETA_STORAGE_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+mod cover;
 
 /// A rewritten PersistentVolume.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,6 +45,9 @@ pub struct Trace {
     pub from: SiteName,
     /// The site that it is for.
     pub to: SiteName,
+    /// The backup that the volume was restored from, where the caller said it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<String>,
     /// Every field that changed, except Leeward's own annotations and `kubectl apply`'s copy of the object.
     pub changes: Vec<Change>,
 }
@@ -86,8 +87,8 @@ pub enum RewriteError {
     },
     /// A site that the mapping does not have.
     #[error(
-        "PersistentVolume {pv:?}: {what} is {site:?}, which is not in the site mapping ({} and {}); correct the mapping's `sites` or the name [LW-0131]",
-        .sites[0], .sites[1]
+        "PersistentVolume {pv:?}: {what} is {site:?}, which is not in the site mapping ({}); correct the mapping's `sites` or the name [LW-0131]",
+        listed(.sites).replace('"', "")
     )]
     UnknownSite {
         /// The PersistentVolume.
@@ -97,37 +98,159 @@ pub enum RewriteError {
         /// The name.
         site: String,
         /// The sites of the mapping.
-        sites: Box<[SiteName; 2]>,
+        sites: Vec<SiteName>,
     },
-    /// A field besides the address that names the old file server.
+    /// A field besides the address that names the old storage.
     #[error(
-        "PersistentVolume {pv:?}: {pointer} still names {server}, the file server of site {site}; Leeward does not know the field and would leave it so: remove it from the volume [LW-0132]"
+        "PersistentVolume {pv:?}: {pointer} still names {server}, storage of site {site}; Leeward does not know the field and would leave it so: remove it from the volume, or add it to the places of a driver profile [LW-0132]"
     )]
     Leftover {
         /// The PersistentVolume.
         pv: String,
         /// The field.
         pointer: String,
-        /// The old file server.
+        /// The old server, or another part of the old address.
         server: String,
         /// The old site.
         site: SiteName,
     },
     /// The way back would not lead to where it came from.
     #[error(
-        "PersistentVolume {pv:?} at {before} would become {after}, from where no way leads back: rule {rule:?} has too few folders at site {target} for the volume's subdirectory; let its path end at the share [LW-0134]"
+        "PersistentVolume {pv:?} at {before} would become {after}, from where no way leads back: rule {rule:?} {why} [LW-0134]"
     )]
     NoWayBack {
         /// The PersistentVolume.
         pv: String,
         /// Where it is.
-        before: Box<NfsLocation>,
+        before: String,
         /// Where it would be.
-        after: Box<NfsLocation>,
+        after: String,
         /// The rule.
         rule: String,
-        /// The site it is for.
+        /// Why, and what to do.
+        why: String,
+    },
+    /// Two rules cover it and do not agree.
+    #[error(
+        "PersistentVolume {pv:?} at {address} of site {source_site} would be {first_place} by rule {first:?} and {second_place} by rule {second:?}; make them agree, or keep only one [LW-0135]"
+    )]
+    Disagree {
+        /// The PersistentVolume.
+        pv: String,
+        /// Where it is.
+        address: String,
+        /// The site that it is at.
+        source_site: SiteName,
+        /// One rule, and where it leads.
+        first: String,
+        /// Where it would be by that.
+        first_place: String,
+        /// The other.
+        second: String,
+        /// Where it would be by that.
+        second_place: String,
+    },
+    /// Its data is on a node.
+    #[error(
+        "PersistentVolume {pv:?}{claim} is on {kind}, which keeps its data on a node of site {site}; it cannot be at another site: move it to shared storage, or add {proposed} to the mapping's `skip` [LW-0136]"
+    )]
+    Local {
+        /// The PersistentVolume.
+        pv: String,
+        /// ` (claim namespace/name)`, or nothing.
+        claim: String,
+        /// What it is on.
+        kind: String,
+        /// The site that it is at.
+        site: SiteName,
+        /// The entry for `skip`.
+        proposed: String,
+    },
+    /// The mapping says that such volumes stay out.
+    #[error(
+        "PersistentVolume {pv:?} is on {kind}, which the site mapping skips; it stays at its site: take its claim out of the protection group, or take {kind} out of `skip` [LW-0137]"
+    )]
+    Skipped {
+        /// The PersistentVolume.
+        pv: String,
+        /// What it is on.
+        kind: String,
+    },
+    /// Node affinity or a label names nodes of the old site.
+    #[error(
+        "PersistentVolume {pv:?} is bound to nodes with {key} {values} of site {site}, and nothing says what that is at site {target}; add {{key: {key:?}, {site}: …, {target}: …}} to the mapping's `nodeAffinity`, or say `nodeAffinity: drop` (or keep) [LW-0138]"
+    )]
+    Affinity {
+        /// The PersistentVolume.
+        pv: String,
+        /// The key.
+        key: String,
+        /// Its values.
+        values: String,
+        /// The site that it is at.
+        site: SiteName,
+        /// The site that it is for.
         target: SiteName,
+    },
+    /// A secret that it names cannot be mapped.
+    #[error(
+        "PersistentVolume {pv:?} uses secret {secret} of site {site}, which has no pair in `secrets`, and at site {target} that name stands for {by} of site {site}; add a pair for {secret} [LW-0139]"
+    )]
+    Secret {
+        /// The PersistentVolume.
+        pv: String,
+        /// The secret, `namespace/name`.
+        secret: String,
+        /// The site that it is at.
+        site: SiteName,
+        /// The site that it is for.
+        target: SiteName,
+        /// Whose name it is there.
+        by: String,
+    },
+    /// A new part cannot be written where it belongs.
+    #[error(
+        "PersistentVolume {pv:?}: what rule {rule:?} says cannot be written: {field}: {value}: {reason}; correct the rule [LW-0142]"
+    )]
+    Unwritable {
+        /// The PersistentVolume.
+        pv: String,
+        /// The rule.
+        rule: String,
+        /// The field.
+        field: String,
+        /// The value.
+        value: String,
+        /// Why.
+        reason: String,
+    },
+    /// A raw rule matches and changes nothing.
+    #[error(
+        "PersistentVolume {pv:?} at {address}: raw rule {rule:?} matches and changes nothing, so the volume would go on naming site {site}; correct its `replace`, or cover the volume by a typed rule with `keep` [LW-0143]"
+    )]
+    Unchanged {
+        /// The PersistentVolume.
+        pv: String,
+        /// Where it is.
+        address: String,
+        /// The rule.
+        rule: String,
+        /// The site that it is at.
+        site: SiteName,
+    },
+    /// A raw rule has no edits for this way.
+    #[error(
+        "PersistentVolume {pv:?} at {address}: rule {rule:?} is one-way and has no edits for a volume that leaves site {site}; write them under its side {site} [LW-0144]"
+    )]
+    OneWay {
+        /// The PersistentVolume.
+        pv: String,
+        /// Where it is.
+        address: String,
+        /// The rule.
+        rule: String,
+        /// The site that it is at.
+        site: SiteName,
     },
 }
 
@@ -145,48 +268,105 @@ impl From<AddressError> for RewriteError {
 /// # Errors
 /// [`RewriteError`], naming the volume and what to do.
 pub fn rewrite(pv: &Value, mapping: &Mapping, source: &SiteName, target: &SiteName) -> Result<Rewritten, RewriteError> {
+    rewrite_from(pv, mapping, source, target, None)
+}
+
+/// As [`rewrite`], with the name of the backup for the trace.
+///
+/// # Errors
+/// [`RewriteError`], naming the volume and what to do.
+pub fn rewrite_from(
+    pv: &Value,
+    mapping: &Mapping,
+    source: &SiteName,
+    target: &SiteName,
+    backup: Option<&str>,
+) -> Result<Rewritten, RewriteError> {
     let name = json::name(pv);
     let from = direction(pv, &name, mapping, source, target)?;
-    let before = VolumeAddress::from_pv(pv)?;
-    if from == *target {
-        let trace = Trace { rule: None, from: from.clone(), to: target.clone(), changes: Vec::new() };
+    if let Some(kind) = mapping.skips(pv) {
+        return Err(RewriteError::Skipped { pv: name, kind });
+    }
+    let backup = backup.map(str::to_owned);
+    let way = mapping.index(&from).zip(mapping.index(target));
+    let before = match mapping.address_of(pv) {
+        Err(AddressError::Unsupported { .. }) if local(pv).is_some() => return Err(refuse_local(pv, &from)),
+        other => other?,
+    };
+    let Some((from_index, to_index)) = way.filter(|(from, to)| from != to) else {
+        let trace = Trace { rule: None, from, to: target.clone(), backup, changes: Vec::new() };
         return Ok(Rewritten { pv: pv.clone(), before: before.clone(), after: before, trace });
+    };
+    let way = Direction { from: from_index, to: to_index };
+
+    let mut start = pv.clone();
+    let returned = landing::take_back(&mut start, &from, target);
+    let covered = cover::cover(&start, &before, mapping, way, &from, target)?;
+    let (mut new, after) = (covered.pv, covered.after);
+    let profile = match &after {
+        VolumeAddress::Driver { profile, .. } => profile::all(mapping.profiles()).find(|p| p.name == *profile),
+        _ => None,
+    };
+    let landing = Landing {
+        mapping,
+        way,
+        source: &from,
+        target,
+        before: &before,
+        after: &after,
+        profile: profile.map(AsRef::as_ref),
+    };
+    landing.land(&mut new, returned)?;
+    if let Some((pointer, server)) = leftover::of(&new, &before, &after, profile.map(AsRef::as_ref)) {
+        return Err(RewriteError::Leftover { pv: name, pointer, server, site: from });
     }
 
-    let location = before.nfs();
-    let (copy, rule) = mapping
-        .across(&from, &location)
-        .ok_or_else(|| Box::new(Uncovered::new(pv, &before, mapping, &from, target)))?;
-    // That a mapping leads back was checked when it was read; how a volume is split into share and subdirectory is known
-    // only here.
-    let after = before.moved_to(&copy).ok_or_else(|| RewriteError::NoWayBack {
-        pv: name.clone(),
-        before: Box::new(location.clone()),
-        after: Box::new(copy.clone()),
-        rule: rule.name.clone(),
-        target: target.clone(),
-    })?;
-
-    let mut new = pv.clone();
-    after.write_to(&mut new);
-    land(&mut new);
-    classes(&mut new, mapping, &from, target).map_err(|source| RewriteError::Class {
-        pv: name.clone(),
-        target: target.clone(),
-        source: Box::new(source),
-    })?;
-    if copy.server != location.server
-        && let Ok(server) = Server::parse(&location.server)
-        && let Some(pointer) = leftover::find(&new, &server)
-    {
-        return Err(RewriteError::Leftover { pv: name, pointer, server: location.server, site: from });
-    }
-
-    let trace =
-        Trace { rule: Some(rule.name.clone()), from, to: target.clone(), changes: crate::change::between(pv, &new) };
+    let changes = crate::change::between(pv, &new);
+    let trace = Trace { rule: Some(covered.rule), from, to: target.clone(), backup, changes };
     json::annotate(&mut new, keys::SITE, target.as_str());
     json::annotate(&mut new, keys::REWRITE_TRACE, serde_json::to_string(&trace).unwrap_or_default());
     Ok(Rewritten { pv: new, before, after, trace })
+}
+
+impl Trace {
+    /// The volume as it was before this rewriting, from the volume as it is now: enough to go back without any mapping.
+    /// `None` if a field was changed since.
+    #[must_use]
+    pub fn undo(&self, pv: &Value) -> Option<Value> {
+        let mut old = pv.clone();
+        for change in self.changes.iter().rev() {
+            if old.pointer(&change.pointer) != change.after.as_ref()
+                || !json::put(&mut old, &change.pointer, change.before.clone())
+            {
+                return None;
+            }
+        }
+        json::annotate(&mut old, keys::SITE, self.from.as_str());
+        json::unannotate(&mut old, keys::REWRITE_TRACE);
+        Some(old)
+    }
+}
+
+/// What keeps the volume's data on a node, if something does.
+fn local(pv: &Value) -> Option<Kind> {
+    Kind::all(pv).into_iter().find(Kind::is_local)
+}
+
+fn refuse_local(pv: &Value, site: &SiteName) -> RewriteError {
+    let kind = local(pv);
+    let proposed = match &kind {
+        Some(Kind::Csi(driver)) => format!("{{driver: {driver}}}"),
+        Some(Kind::InTree(kind)) => format!("{{inTree: {kind}}}"),
+        None => String::new(),
+    };
+    let claim = crate::uncovered::claim(pv).map(|claim| format!(" (claim {claim})"));
+    RewriteError::Local {
+        pv: json::name(pv),
+        claim: claim.unwrap_or_default(),
+        kind: kind.map(|kind| kind.to_string()).unwrap_or_default(),
+        site: site.clone(),
+        proposed,
+    }
 }
 
 /// The site that the volume's address belongs to.
@@ -201,57 +381,19 @@ fn direction(
         pv: name.to_owned(),
         what,
         site: site.to_owned(),
-        sites: Box::new(mapping.sites().clone()),
+        sites: mapping.sites().to_vec(),
     };
-    if mapping.other(target).is_none() {
+    if !mapping.has(target) {
         return Err(unknown("the target", target.as_str()));
     }
     if let Some(annotated) = json::annotation(pv, keys::SITE) {
         let known = mapping.sites().iter().find(|s| s.as_str() == annotated).cloned();
         return known.ok_or_else(|| unknown("its annotation leeward.io/site", annotated));
     }
-    if mapping.other(source).is_none() {
+    if !mapping.has(source) {
         return Err(unknown("the source", source.as_str()));
     }
     Ok(source.clone())
-}
-
-/// What every volume gets that lands at another site: it is never deleted with its claim, it binds to the claim of that
-/// name whatever its uid, and no copy of the old object goes along.
-fn land(pv: &mut Value) {
-    if let Some(spec) = json::object_at(pv, &["spec"]) {
-        let old = spec.insert("persistentVolumeReclaimPolicy".to_owned(), "Retain".into());
-        let old = old.as_ref().and_then(Value::as_str).filter(|old| *old != "Retain").map(str::to_owned);
-        if let Some(claim) = spec.get_mut("claimRef").and_then(Value::as_object_mut) {
-            claim.shift_remove("uid");
-            claim.shift_remove("resourceVersion");
-        }
-        if let Some(old) = old
-            && json::annotation(pv, keys::ORIGINAL_RECLAIM_POLICY).is_none()
-        {
-            json::annotate(pv, keys::ORIGINAL_RECLAIM_POLICY, old);
-        }
-    }
-    json::unannotate(pv, LAST_APPLIED);
-}
-
-/// Maps the storage class, in the field and in the annotation that came before it.
-pub(crate) fn classes(
-    object: &mut Value,
-    mapping: &Mapping,
-    source: &SiteName,
-    target: &SiteName,
-) -> Result<(), ClassError> {
-    for pointer in
-        ["/spec/storageClassName".to_owned(), format!("/metadata/annotations/{}", json::escape(BETA_STORAGE_CLASS))]
-    {
-        if let Some(field) = object.pointer_mut(&pointer)
-            && let Some(class) = field.as_str()
-        {
-            *field = mapping.storage_class(class, source, target)?.into();
-        }
-    }
-    Ok(())
 }
 
 impl VolumeAddress {
@@ -274,6 +416,7 @@ impl VolumeAddress {
                     on_delete: on_delete.clone(),
                 }
             }
+            Self::Driver { .. } | Self::Opaque { .. } => return None,
         })
     }
 }

@@ -168,7 +168,7 @@ impl Bed for GaneshaBed {
         VolumeAddress::from_pv(&pv).unwrap()
     }
     async fn write(&self, site: &SiteName, address: &VolumeAddress, file: &str, bytes: &[u8]) -> bool {
-        let location = address.nfs();
+        let location = address.nfs().unwrap();
         let folder = self.servers[site].root.join(location.directory.strip_prefix('/').unwrap());
         fs::create_dir_all(&folder).unwrap();
         let source = self.root.path().join("word");
@@ -182,7 +182,7 @@ impl Bed for GaneshaBed {
         written
     }
     async fn read(&self, site: &SiteName, address: &VolumeAddress, file: &str) -> Option<Vec<u8>> {
-        let location = address.nfs();
+        let location = address.nfs().unwrap();
         let url = format!("nfs://{}{}/{file}", location.server, location.directory);
         let output = self.servers[site].enter(&["nfs-cat", &url]).stdout(Stdio::piped()).output().unwrap();
         output.status.success().then_some(output.stdout)

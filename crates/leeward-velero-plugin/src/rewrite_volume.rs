@@ -7,8 +7,9 @@
 use crate::cluster::{Cluster, VOLUMES};
 use crate::site::Site;
 use crate::view::{self, UnknownOrigin};
-use leeward_model::address::{AddressError, NfsLocation, VolumeAddress};
+use leeward_model::address::{AddressError, VolumeAddress};
 use leeward_model::keys::PROMOTED_FROM;
+use leeward_model::mapping::Mapping;
 use leeward_model::rewrite::{RewriteError, Rewritten, rewrite};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ enum VolumeError {
         "PersistentVolume {pv} exists at this site and points at {existing}, but its copy is at {wanted}; Kubernetes cannot \
          change that: delete the PersistentVolume if it is left over (its data stays), then restore again [LW-0620]"
     )]
-    Elsewhere { pv: String, existing: NfsLocation, wanted: NfsLocation },
+    Elsewhere { pv: String, existing: Box<VolumeAddress>, wanted: Box<VolumeAddress> },
     #[error(
         "PersistentVolume {pv} exists at this site and belongs to claim {existing}, not to {wanted}; delete the \
          PersistentVolume if it is left over (its data stays), then restore again [LW-0621]"
@@ -59,13 +60,14 @@ fn rewritten(pv: &Value, restore: &Value, site: &Site) -> Result<Rewritten, Volu
 }
 
 /// Whether the volume of that name that is here already will do.
-fn compare(existing: &Value, wanted: &Rewritten) -> Result<Existing, VolumeError> {
+fn compare(existing: &Value, wanted: &Rewritten, mapping: &Mapping) -> Result<Existing, VolumeError> {
     let pv = || view::name(existing).to_owned();
     let unreadable = |source| VolumeError::Unreadable { pv: pv(), source: Box::new(source) };
-    let (is, should) = (VolumeAddress::from_pv(existing).map_err(unreadable)?.nfs(), wanted.after.nfs());
+    let is = mapping.address_of(existing).map_err(unreadable)?;
     // Two ways to write down one directory are the same disk.
-    if is != should {
-        return Err(VolumeError::Elsewhere { pv: pv(), existing: is, wanted: should });
+    if !is.same_place(&wanted.after) {
+        let (existing, wanted) = (Box::new(is), Box::new(wanted.after.clone()));
+        return Err(VolumeError::Elsewhere { pv: pv(), existing, wanted });
     }
     if !existing["metadata"]["deletionTimestamp"].is_null() {
         return Err(VolumeError::Unusable { pv: pv(), state: "is being deleted".to_owned() });
@@ -101,9 +103,14 @@ impl RestoreItemAction for RewriteVolume {
             tracing::debug!("left out PersistentVolume {name}: it is a promoted snapshot");
             return Ok(RestoreOutput::skip());
         }
-        let wanted = rewritten(&pv, input.restore, self.0.site().await?)?;
+        let site = self.0.site().await?;
+        if let Some(kind) = site.mapping.skips(&pv) {
+            tracing::info!("left out PersistentVolume {name}: it is on {kind}, which the site mapping skips");
+            return Ok(RestoreOutput::skip());
+        }
+        let wanted = rewritten(&pv, input.restore, site)?;
         if let Some(existing) = self.0.get(&VOLUMES, None, &name).await? {
-            if let Existing::Release(patch) = compare(&existing, &wanted)? {
+            if let Existing::Release(patch) = compare(&existing, &wanted, &site.mapping)? {
                 self.0.patch(&VOLUMES, &name, &patch).await?;
                 tracing::info!("PersistentVolume {name} was released; made it ready for its claim");
             }
@@ -177,7 +184,7 @@ mod tests {
     fn what_is_here_already_and_right_stays() {
         for phase in ["Bound", "Available"] {
             assert_eq!(
-                compare(&existing(|e| e["status"]["phase"] = phase.into()), &at_west()).unwrap(),
+                compare(&existing(|e| e["status"]["phase"] = phase.into()), &at_west(), &site("west").mapping).unwrap(),
                 Existing::Keep
             );
         }
@@ -189,7 +196,7 @@ mod tests {
         let patch = json!({
             "metadata": {"resourceVersion": "7"}, "spec": {"claimRef": {"uid": null, "resourceVersion": null}}
         });
-        assert_eq!(compare(&released, &at_west()).unwrap(), Existing::Release(patch));
+        assert_eq!(compare(&released, &at_west(), &site("west").mapping).unwrap(), Existing::Release(patch));
     }
 
     #[test]
@@ -203,7 +210,7 @@ mod tests {
             (|e| e["spec"]["nfs"] = Value::Null, "LW-0622", "web-disk"),
         ];
         for (change, code, part) in cases {
-            let text = compare(&existing(change), &at_west()).unwrap_err().to_string();
+            let text = compare(&existing(change), &at_west(), &site("west").mapping).unwrap_err().to_string();
             assert!(text.contains(code) && text.contains(part), "{text}");
         }
     }

@@ -28,11 +28,11 @@ pub(crate) enum SiteError {
     #[error("ConfigMap {namespace}/{CONFIG_MAP}, key `{CONFIG_MAP_MAPPING}`: correct the site mapping [LW-0603]")]
     Mapping { namespace: String, source: MappingErrors },
     #[error(
-        "ConfigMap {namespace}/{CONFIG_MAP} says that this is site {site}, but its mapping is of {} and {}; correct the key \
+        "ConfigMap {namespace}/{CONFIG_MAP} says that this is site {site}, but its mapping is of {}; correct the key \
          `{CONFIG_MAP_SITE}` or the mapping's `sites` [LW-0604]",
-        .sites[0], .sites[1]
+        .sites.iter().map(SiteName::as_str).collect::<Vec<_>>().join(" and ")
     )]
-    NotInMapping { namespace: String, site: SiteName, sites: Box<[SiteName; 2]> },
+    NotInMapping { namespace: String, site: SiteName, sites: Vec<SiteName> },
 }
 
 impl Site {
@@ -49,9 +49,13 @@ impl Site {
         // Not trimmed: faults are told by line and column.
         key(CONFIG_MAP_MAPPING, "the site mapping, the same at both sites")?;
         let text = config_map["data"][CONFIG_MAP_MAPPING].as_str().unwrap_or_default();
-        let mapping = Mapping::parse(text).map_err(|source| SiteError::Mapping { namespace: namespace(), source })?;
-        if mapping.other(&name).is_none() {
-            let sites = Box::new(mapping.sites().clone());
+        // Tables may stand in keys of their own.
+        let keys = config_map["data"].as_object().into_iter().flatten();
+        let tables = keys.filter_map(|(key, text)| Some((key.clone(), text.as_str()?.to_owned()))).collect();
+        let mapping = Mapping::parse_with(text, &tables)
+            .map_err(|source| SiteError::Mapping { namespace: namespace(), source })?;
+        if !mapping.has(&name) {
+            let sites = mapping.sites().to_vec();
             return Err(SiteError::NotInMapping { namespace: namespace(), site: name, sites });
         }
         tracing::debug!(site = %name, config_map = view::name(config_map), "read the site's configuration");

@@ -41,7 +41,7 @@ fn reads_csi_nfs_with_keys_in_any_case() {
             on_delete: "retain".into(),
         }
     );
-    assert_eq!(address.nfs().directory, "/export/pvc-1");
+    assert_eq!(address.nfs().unwrap().directory, "/export/pvc-1");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn what_cannot_be_read_is_named() {
             "spec.hostPath",
             "LW-0110",
         ),
-        (json!({"spec": {"csi": {"driver": "rbd.csi.ceph.com"}}}), "CSI driver \"rbd.csi.ceph.com\"", "LW-0110"),
+        (json!({"spec": {"csi": {"driver": "x.example"}}}), "CSI driver \"x.example\"", "LW-0110"),
         (json!({"spec": {"csi": {}, "nfs": {}}}), "both", "LW-0110"),
         (json!({}), "no storage", "LW-0110"),
         (json!({"spec": {"nfs": {"server": "a"}}}), "spec.nfs.path", "LW-0111"),

@@ -1,28 +1,41 @@
 //! Reads a site mapping from its text, collecting all faults.
 
-use super::{API_VERSION, Fault, KIND, Mapping, MappingError, MappingErrors, Rule, Side, check};
-use crate::directory::Directory;
-use crate::located::{self, Content, Field, Node, Position};
+use super::pairs::Pairs;
+use super::reader::{Reader, named};
+use super::{
+    API_VERSION, Documents, Fault, KIND, Mapping, MappingError, MappingErrors, ReclaimPolicy, check, policy, rule,
+};
+use crate::located::{self, Content, Field, Node};
 use crate::name::SiteName;
-use crate::server::Server;
+use crate::profile::{self, Profile};
+use std::sync::Arc;
 
-pub(super) const DOCUMENT: [&str; 5] = ["apiVersion", "kind", "sites", "rules", "storageClasses"];
-pub(super) const NAME: &str = "name";
-pub(super) const SIDE: [&str; 1] = ["nfs"];
-pub(super) const NFS: [&str; 2] = ["server", "path"];
+pub(super) const DOCUMENT: [&str; 10] = [
+    "apiVersion",
+    "kind",
+    "sites",
+    "rules",
+    "storageClasses",
+    "secrets",
+    "reclaimPolicy",
+    "nodeAffinity",
+    "skip",
+    "profiles",
+];
 
-/// A rule with the places of its sides in the text, for the checks between rules.
-pub(super) struct ReadRule {
-    pub(super) rule: Rule,
-    pub(super) sides: [(Position, String); 2],
+/// What reading a rule needs to know.
+pub(super) struct Context<'a> {
+    pub(super) sites: &'a [SiteName],
+    pub(super) profiles: &'a [Arc<Profile>],
+    pub(super) documents: &'a Documents,
 }
 
-pub(super) fn mapping(text: &str) -> Result<Mapping, MappingErrors> {
+pub(super) fn mapping(text: &str, documents: &Documents) -> Result<Mapping, MappingErrors> {
     let document = located::read(text).map_err(|(position, message)| {
         MappingErrors(vec![MappingError { position, field: String::new(), fault: Fault::Syntax(message) }])
     })?;
-    let mut reader = Reader { errors: Vec::new() };
-    let read = reader.document(&Node::root(&document));
+    let mut reader = Reader::default();
+    let read = reader.document(&Node::root(&document), documents);
     let mut errors = reader.errors;
     match read {
         Some(mapping) if errors.is_empty() => Ok(mapping),
@@ -33,28 +46,96 @@ pub(super) fn mapping(text: &str) -> Result<Mapping, MappingErrors> {
     }
 }
 
-struct Reader {
-    errors: Vec<MappingError>,
+/// The names of the documents that tables are `from`, as far as the text can be read.
+pub(super) fn documents(text: &str) -> Vec<String> {
+    let Ok(document) = located::read(text) else { return Vec::new() };
+    let root = Node::root(&document);
+    let mut found = Vec::new();
+    collect(&root, &mut found);
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn collect(root: &Node<'_>, found: &mut Vec<String>) {
+    let fields = root.fields().unwrap_or_default();
+    let rules = named(&fields, "rules").and_then(|rules| rules.value.items()).unwrap_or_default();
+    for rule in rules {
+        let fields = rule.fields().unwrap_or_default();
+        let Some(table) = named(&fields, "table") else { continue };
+        for table in table.value.items().unwrap_or_else(|| vec![table.value.clone()]) {
+            let fields = table.fields().unwrap_or_default();
+            if let Some(Content::Text(name)) = named(&fields, "from").map(|field| field.value.content) {
+                found.push(name.clone());
+            }
+        }
+    }
 }
 
 impl Reader {
     /// `None` only after a fault was noted.
-    fn document(&mut self, root: &Node<'_>) -> Option<Mapping> {
+    fn document(&mut self, root: &Node<'_>, documents: &Documents) -> Option<Mapping> {
         let fields = self.object(root, &DOCUMENT)?;
         self.constant(root, &fields, "apiVersion", API_VERSION);
         self.constant(root, &fields, "kind", KIND);
+        let mut profiles: Vec<Arc<Profile>> = Vec::new();
+        for item in self.list(&fields, "profiles", "a list of driver profiles") {
+            let Some(profile) = profile::read_profile(self, &item) else { continue };
+            if profiles.iter().any(|p| p.name == profile.name) {
+                self.value(&item, &profile.name, "an earlier profile has this name");
+            }
+            profiles.push(Arc::new(profile));
+        }
         let sites = self.sites(named(&fields, "sites"), root)?;
-        let rules = self.rules(named(&fields, "rules"), root, &sites);
-        let storage_classes = match named(&fields, "storageClasses") {
-            Some(node) => self.classes(&node.value, &sites),
-            None => Vec::new(),
+        let context = Context { sites: &sites, profiles: &profiles, documents };
+        let rules = self.rules(named(&fields, "rules"), root, &context);
+        let class = (
+            "storageClasses",
+            "a list of pairs of class names",
+            "the class's name at that site",
+            "a storage class's name is not empty",
+        );
+        let storage_classes =
+            self.pairs(&fields, class, &sites, "an earlier pair has this class, so there would be two ways for it");
+        let secret = (
+            "secrets",
+            "a list of pairs of secrets",
+            "`namespace/name` of the secret at that site",
+            "a secret is `namespace/name`",
+        );
+        let secrets =
+            self.pairs(&fields, secret, &sites, "an earlier pair has this secret, so there would be two ways for it");
+        for (node, text) in self.pair_texts(&fields, "secrets", &sites) {
+            if !text.split_once('/').is_some_and(|(ns, name)| !ns.is_empty() && !name.is_empty() && !name.contains('/'))
+            {
+                self.value(&node, &text, "a secret is `namespace/name`");
+            }
+        }
+        let reclaim_policy = match named(&fields, "reclaimPolicy") {
+            Some(field) => self.reclaim_policy(&field.value),
+            None => ReclaimPolicy::default(),
         };
+        let node_affinity =
+            named(&fields, "nodeAffinity").map(|field| policy::node_affinity(self, &field.value, &sites));
+        let mut skip = Vec::new();
+        for item in self.list(&fields, "skip", "a list of drivers and kinds of volumes") {
+            skip.extend(policy::skip(self, &item));
+        }
         check::rules(&sites, &rules, &mut self.errors);
-        Some(Mapping { sites, rules: rules.into_iter().map(|r| r.rule).collect(), storage_classes })
+        Some(Mapping {
+            rules: rules.into_iter().map(|r| r.rule).collect(),
+            sites,
+            storage_classes,
+            secrets,
+            reclaim_policy,
+            node_affinity: node_affinity.unwrap_or_default(),
+            skip,
+            profiles,
+        })
     }
 
-    fn sites(&mut self, field: Option<&Field<'_>>, root: &Node<'_>) -> Option<[SiteName; 2]> {
-        const WHAT: &str = "a list of the two sites' names";
+    fn sites(&mut self, field: Option<&Field<'_>>, root: &Node<'_>) -> Option<Vec<SiteName>> {
+        const WHAT: &str = "a list of the sites' names, two or more";
         let Some(field) = field else {
             self.missing(root, "sites", WHAT);
             return None;
@@ -67,21 +148,21 @@ impl Reader {
         for item in &items {
             let text = self.text(item)?;
             match SiteName::parse(text) {
-                Ok(name) if name.as_str() == NAME => {
+                Ok(name) if rule::FIELDS.contains(&name.as_str()) || policy::FIELDS.contains(&name.as_str()) => {
                     self.value(item, text, "a rule's own field has this name; call the site something else");
                 }
-                Ok(name) if names.contains(&name) => self.value(item, text, "the two sites must have different names"),
+                Ok(name) if names.contains(&name) => self.value(item, text, "the sites must have different names"),
                 Ok(name) => names.push(name),
                 Err(_) => self.value(item, text, "a site's name has lower-case letters, digits and '-', at most 32"),
             }
         }
-        if items.len() != 2 {
-            self.value(&field.value, &format!("{} sites", items.len()), "a site mapping is between exactly two sites");
+        if items.len() < 2 {
+            self.value(&field.value, &format!("{} sites", items.len()), "a site mapping is between two sites or more");
         }
-        <[SiteName; 2]>::try_from(names).ok()
+        (names.len() == items.len() && names.len() >= 2).then_some(names)
     }
 
-    fn rules(&mut self, field: Option<&Field<'_>>, root: &Node<'_>, sites: &[SiteName; 2]) -> Vec<ReadRule> {
+    fn rules(&mut self, field: Option<&Field<'_>>, root: &Node<'_>, context: &Context<'_>) -> Vec<rule::ReadRule> {
         const WHAT: &str = "a list of rules, at least one";
         let Some(field) = field else {
             self.missing(root, "rules", WHAT);
@@ -94,11 +175,11 @@ impl Reader {
         if items.is_empty() {
             self.value(&field.value, "[]", "without a rule no volume can be recovered; add at least one");
         }
-        let mut rules: Vec<ReadRule> = Vec::new();
+        let mut rules: Vec<rule::ReadRule> = Vec::new();
         for item in &items {
-            let Some(rule) = self.rule(item, sites) else { continue };
+            let Some(rule) = rule::rule(self, item, context) else { continue };
             if let Some(first) = rules.iter().find(|r| r.rule.name == rule.rule.name) {
-                let reason = format!("the rule at {} has this name already", first.sides[0].0);
+                let reason = format!("the rule at {} has this name already", first.at);
                 self.value(item, &rule.rule.name, &reason);
             }
             rules.push(rule);
@@ -106,177 +187,71 @@ impl Reader {
         rules
     }
 
-    fn rule(&mut self, item: &Node<'_>, sites: &[SiteName; 2]) -> Option<ReadRule> {
-        let Some(fields) = item.fields() else {
-            self.wrong_type(item, "an object with `name` and one field for each site");
-            return None;
-        };
-        for field in &fields {
-            if field.key != NAME && !sites.iter().any(|s| s.as_str() == field.key) {
-                let sites = format!("{:?} and {:?}", sites[0].as_str(), sites[1].as_str());
-                self.note(
-                    field.key_position,
-                    &field.value.path,
-                    Fault::UnknownSite { site: field.key.to_owned(), sites },
-                );
+    fn reclaim_policy(&mut self, node: &Node<'_>) -> ReclaimPolicy {
+        match self.text(node) {
+            Some("Retain") | None => ReclaimPolicy::Retain,
+            Some("Delete") => ReclaimPolicy::Delete,
+            Some("Original") => ReclaimPolicy::Original,
+            Some(text) => {
+                self.value(node, text, "must be Retain, Delete or Original");
+                ReclaimPolicy::Retain
             }
         }
-        let name = match named(&fields, NAME) {
-            Some(field) => self.text(&field.value).map(str::to_owned),
-            None => {
-                self.missing(item, NAME, "give the rule a name of your choice; reports and errors use it");
-                None
-            }
-        };
-        let mut side = |site: &SiteName| match named(&fields, site.as_str()) {
-            Some(field) => {
-                let side = self.side(&field.value)?;
-                Some((side, (field.key_position, field.value.path.clone())))
-            }
-            None => {
-                self.missing(item, site.as_str(), "a rule has a side for each site, or it would have no way back");
-                None
-            }
-        };
-        let (first, second) = (side(&sites[0]), side(&sites[1]));
-        let ((first, first_at), (second, second_at)) = (first?, second?);
-        Some(ReadRule { rule: Rule { name: name?, sides: [first, second] }, sides: [first_at, second_at] })
     }
 
-    fn side(&mut self, node: &Node<'_>) -> Option<Side> {
-        let fields = self.object(node, &SIDE)?;
-        let Some(nfs) = named(&fields, "nfs") else {
-            self.missing(node, "nfs", "an object with `server` and `path`");
-            return None;
-        };
-        let fields = self.object(&nfs.value, &NFS)?;
-        let server =
-            self.required(&nfs.value, &fields, "server", "the file server's address").and_then(|(node, text)| {
-                let parsed = Server::parse(text);
-                if parsed.is_err() {
-                    self.value(&node, text, "that is neither an IP address nor a host name");
-                }
-                parsed.ok()
-            });
-        let path = self.required(&nfs.value, &fields, "path", "the exported directory").and_then(|(node, text)| {
-            let parsed = Directory::parse(text);
-            if let Err(why) = &parsed {
-                self.value(&node, text, &why.to_string());
-            }
-            parsed.ok()
-        });
-        Some(Side { server: server?, path: path? })
+    /// Notes a field that is no site's name.
+    pub(super) fn unknown_site(&mut self, field: &Field<'_>, sites: &[SiteName]) {
+        let fault = Fault::UnknownSite { site: field.key.to_owned(), sites: super::listed(sites) };
+        self.note(field.key_position, &field.value.path, fault);
     }
 
-    fn classes(&mut self, node: &Node<'_>, sites: &[SiteName; 2]) -> Vec<[String; 2]> {
-        if matches!(node.content, Content::Null) {
-            return Vec::new();
-        }
-        let Some(items) = node.items() else {
-            self.wrong_type(node, "a list of pairs of class names");
-            return Vec::new();
-        };
-        let mut pairs: Vec<[String; 2]> = Vec::new();
-        for item in &items {
+    fn pairs(
+        &mut self,
+        fields: &[Field<'_>],
+        (key, what, side, empty): (&str, &str, &str, &str),
+        sites: &[SiteName],
+        twice: &str,
+    ) -> Pairs {
+        let mut pairs = Pairs::default();
+        for item in self.list(fields, key, what) {
             let Some(fields) = item.fields() else {
-                self.wrong_type(item, "an object with one class name for each site");
+                self.wrong_type(&item, "an object with one name for each site");
                 continue;
             };
             for field in fields.iter().filter(|f| !sites.iter().any(|s| s.as_str() == f.key)) {
-                let sites = format!("{:?} and {:?}", sites[0].as_str(), sites[1].as_str());
-                self.note(
-                    field.key_position,
-                    &field.value.path,
-                    Fault::UnknownSite { site: field.key.to_owned(), sites },
-                );
+                self.unknown_site(field, sites);
             }
-            let [first, second] = sites
-                .each_ref()
-                .map(|site| self.required(item, &fields, site.as_str(), "the class's name at that site"));
-            let (Some(first), Some(second)) = (first, second) else { continue };
-            for (at, (node, class)) in [&first, &second].into_iter().enumerate() {
-                if class.is_empty() {
-                    self.value(node, class, "a storage class's name is not empty");
-                } else if pairs.iter().any(|pair| pair[at] == *class) {
-                    self.value(node, class, "an earlier pair has this class, so there would be two ways for it");
+            let mut row: Vec<Option<String>> = vec![None; sites.len()];
+            for (at, site) in sites.iter().enumerate() {
+                // With two sites both are needed; with more a row may be about some of them.
+                if sites.len() > 2 && named(&fields, site.as_str()).is_none() {
+                    continue;
                 }
+                let Some((node, name)) = self.required(&item, &fields, site.as_str(), side) else { continue };
+                if name.is_empty() {
+                    self.value(&node, name, empty);
+                } else if pairs.0.iter().any(|row| row[at].as_deref() == Some(name)) {
+                    self.value(&node, name, twice);
+                }
+                row[at] = Some(name.to_owned());
             }
-            pairs.push([first.1.to_owned(), second.1.to_owned()]);
+            if row.iter().flatten().count() == 1 && sites.len() > 2 {
+                self.missing(&item, sites[0].as_str(), "a row has names for two sites at least");
+            }
+            pairs.0.push(row);
         }
         pairs
     }
 
-    /// The fields of an object; notes those that are not in `known`.
-    fn object<'a>(&mut self, node: &Node<'a>, known: &[&str]) -> Option<Vec<Field<'a>>> {
-        let Some(fields) = node.fields() else {
-            self.wrong_type(node, &format!("an object with the fields {}", known.join(", ")));
-            return None;
-        };
-        for field in fields.iter().filter(|f| !known.contains(&f.key)) {
-            let fault = Fault::UnknownField { known: known.join(", ") };
-            self.note(field.key_position, &field.value.path, fault);
-        }
-        Some(fields)
+    fn pair_texts<'a>(&mut self, fields: &[Field<'a>], key: &str, sites: &[SiteName]) -> Vec<(Node<'a>, String)> {
+        let items = named(fields, key).and_then(|field| field.value.items()).unwrap_or_default();
+        let all = items.into_iter().flat_map(|item| item.fields().unwrap_or_default());
+        let of_sites = all.filter(|field| sites.iter().any(|site| site.as_str() == field.key));
+        of_sites
+            .filter_map(|field| match field.value.content {
+                Content::Text(text) if !text.is_empty() => Some((field.value.clone(), text.clone())),
+                _ => None,
+            })
+            .collect()
     }
-
-    fn required<'a>(
-        &mut self,
-        node: &Node<'a>,
-        fields: &[Field<'a>],
-        key: &str,
-        what: &str,
-    ) -> Option<(Node<'a>, &'a str)> {
-        let Some(field) = named(fields, key) else {
-            self.missing(node, key, what);
-            return None;
-        };
-        let value = field.value.clone();
-        self.text(&value).map(|text| (value, text))
-    }
-
-    fn constant(&mut self, root: &Node<'_>, fields: &[Field<'_>], key: &str, expected: &str) {
-        if let Some((node, text)) = self.required(root, fields, key, &format!("must be {expected}"))
-            && text != expected
-        {
-            self.value(&node, text, &format!("must be {expected}"));
-        }
-    }
-
-    fn text<'a>(&mut self, node: &Node<'a>) -> Option<&'a str> {
-        match node.content {
-            Content::Text(text) => Some(text),
-            Content::Other(kind, spelling) => {
-                let fault =
-                    Fault::Type { found: format!("{kind} ({spelling})"), expected: "text; put it in quotes".into() };
-                self.note(node.position, &node.path, fault);
-                None
-            }
-            _ => {
-                self.wrong_type(node, "text");
-                None
-            }
-        }
-    }
-
-    fn missing(&mut self, object: &Node<'_>, key: &str, what: &str) {
-        self.note(object.position, &object.path_of(key), Fault::Missing { what: what.to_owned() });
-    }
-
-    fn wrong_type(&mut self, node: &Node<'_>, expected: &str) {
-        let fault = Fault::Type { found: node.content.kind().to_owned(), expected: expected.to_owned() };
-        self.note(node.position, &node.path, fault);
-    }
-
-    fn value(&mut self, node: &Node<'_>, value: &str, reason: &str) {
-        let fault = Fault::Value { value: value.to_owned(), reason: reason.to_owned() };
-        self.note(node.position, &node.path, fault);
-    }
-
-    fn note(&mut self, position: Position, field: &str, fault: Fault) {
-        self.errors.push(MappingError { position, field: field.to_owned(), fault });
-    }
-}
-
-fn named<'a, 'b>(fields: &'b [Field<'a>], key: &str) -> Option<&'b Field<'a>> {
-    fields.iter().find(|f| f.key == key)
 }

@@ -1,13 +1,14 @@
 //! The document's form, for its JSON Schema and for programs that write one.
 
-use super::{API_VERSION, KIND};
+use super::{API_VERSION, KIND, ReclaimPolicy};
 use crate::name::SiteName;
+use crate::profile::Parts;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
-/// What one site's storage, classes and networks are at the other site. Works in both directions.
+/// What one site's storage, classes and networks are at the others. Works in every direction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SiteMapping {
@@ -17,40 +18,136 @@ pub struct SiteMapping {
     /// `SiteMapping`.
     #[schemars(extend("const" = KIND))]
     pub kind: String,
-    /// The names of the two sites.
-    #[schemars(extend("uniqueItems" = true, "minItems" = 2, "maxItems" = 2))]
+    /// The names of the sites, two or more.
+    #[schemars(extend("uniqueItems" = true, "minItems" = 2))]
     pub sites: Vec<SiteName>,
-    /// Which directory of one site is which directory of the other. Where several cover a volume they must agree.
+    /// Which storage of one site is which storage of the others. Where several rules cover a volume they must agree.
     #[schemars(length(min = 1))]
     pub rules: Vec<RuleSpec>,
-    /// Pairs of storage class names, by site. A class without a pair has the same name at both sites.
+    /// Pairs of storage class names, by site. A class without a pair has the same name at all sites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub storage_classes: Vec<ClassPair>,
+    /// Pairs of the secrets that volumes name, `namespace/name`, by site. A secret without a pair has the same name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<ClassPair>,
+    /// The reclaim policy of restored volumes: `Retain` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reclaim_policy: Option<ReclaimPolicy>,
+    /// Node affinity and topology labels that no profile maps: `drop`, `keep`, or a list by key. An error if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<NodeAffinitySpec>")]
+    pub node_affinity: Option<Value>,
+    /// Volumes that cannot be at another site and stay out, instead of being an error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skip: Vec<SkipSpec>,
+    /// Driver profiles besides those that Leeward brings. One of the same name replaces Leeward's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<ProfileSpec>")]
+    pub profiles: Vec<Value>,
 }
 
-/// A storage class's name at each site.
+/// The name at each site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(transparent)]
-#[schemars(extend("minProperties" = 2, "maxProperties" = 2))]
+#[schemars(extend("minProperties" = 2))]
 pub struct ClassPair(pub BTreeMap<SiteName, String>);
 
-/// One rule: a directory at one site and its copy at the other, under the sites' names.
+/// Node affinity and topology labels.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum NodeAffinitySpec {
+    /// For all keys.
+    All(UnmappedSpec),
+    /// By key: `key` with a value for each site, or with a `policy`.
+    Keys(Vec<BTreeMap<String, String>>),
+}
+
+/// What becomes of expressions and labels that nothing maps.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "only its schema is used")]
+enum UnmappedSpec {
+    /// They are left out.
+    Drop,
+    /// They stay as they are.
+    Keep,
+}
+
+/// One kind of volume.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[schemars(extend("minProperties" = 3, "maxProperties" = 3), transform = sides_beside_name)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub struct SkipSpec {
+    /// A CSI driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// A kind of Kubernetes' own, e.g. `hostPath`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_tree: Option<String>,
+}
+
+/// One rule: storage at one site and its copy at others, under the sites' names.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("minProperties" = 3), transform = sides_beside_fields)]
 pub struct RuleSpec {
     /// The rule's name, unique in the mapping; reports and errors use it.
     pub name: String,
+    /// Parts that are the same at all of the rule's sites.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<String>,
+    /// Pairs of parts that change places: the local and the remote half of a metro volume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub swap: Vec<[String; 2]>,
+    /// Tables of parts that each volume has its own of; one or a list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<TableSpec>")]
+    pub table: Vec<TableSpec>,
+    /// The rule's addresses occur at several sites and are other storage at each.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub address_reused: bool,
+    /// A raw rule that has edits for one direction only. A volume that it moved cannot go back.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub one_way: bool,
     /// The side of each site, under the site's name.
     #[serde(flatten)]
     pub sides: BTreeMap<SiteName, SideSpec>,
 }
 
-/// A rule's side at one site.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+/// One, or a list.
+#[derive(JsonSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "only its schema is used")]
+enum OneOrMany<T> {
+    /// One.
+    One(T),
+    /// Several.
+    Many(Vec<T>),
+}
+
+/// A rule's side at one site: `nfs`, or `driver` or `inTree` with `parts`, or `raw`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SideSpec {
     /// A directory of an NFS server.
-    pub nfs: NfsSpec,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nfs: Option<NfsSpec>,
+    /// Volumes of this CSI driver, which a driver profile reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// Volumes of this kind of Kubernetes' own, e.g. `iscsi`, which a driver profile reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_tree: Option<String>,
+    /// The profile, where several read the driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// The parts that all of the rule's volumes share.
+    #[serde(default, skip_serializing_if = "Parts::is_empty")]
+    pub parts: Parts,
+    /// Edits of a volume that leaves this site.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub raw: Vec<EditSpec>,
 }
 
 /// A directory of an NFS server, with everything in it.
@@ -64,22 +161,173 @@ pub struct NfsSpec {
     pub path: String,
 }
 
+/// Which id at one site is which at the other, volume by volume: `rows`, `csv` or `from`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TableSpec {
+    /// The parts that a row says.
+    pub parts: Vec<String>,
+    /// The rows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<RowSpec>,
+    /// The rows as CSV; the header names the sites (`east,west`), or sites and parts (`east.array,east.volume,…`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<String>,
+    /// The name of a document with the rows: CSV, or a YAML list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
+/// One volume, under the sites' names: the part, or an object of the parts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(transparent)]
+#[schemars(extend("minProperties" = 2))]
+pub struct RowSpec(pub BTreeMap<SiteName, RowSide>);
+
+/// The parts of one volume at one site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RowSide {
+    /// Of a table with one part.
+    One(String),
+    /// Of a table with several parts.
+    Several(BTreeMap<String, String>),
+}
+
+/// One edit of one field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditSpec {
+    /// JSON pointer of the field, e.g. `/spec/csi/volumeHandle`.
+    #[schemars(regex(pattern = "^/(spec|metadata/annotations|metadata/labels)/"))]
+    pub at: String,
+    /// Regular expression in Go's syntax.
+    pub find: String,
+    /// What stands there instead; `$1` and `${name}` as in Go.
+    pub replace: String,
+    /// Whether a volume is covered on which this edit does not apply.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub optional: bool,
+}
+
+/// A driver profile: what the parts of a volume's address are, and every place that says them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProfileSpec {
+    /// Its name.
+    pub name: String,
+    /// The CSI driver's name, or several.
+    #[serde(default)]
+    #[schemars(with = "Option<OneOrMany<String>>")]
+    pub driver: Vec<String>,
+    /// The end of the CSI drivers' names, e.g. `.rbd.csi.ceph.com`.
+    #[serde(default)]
+    pub driver_suffix: Option<String>,
+    /// A kind of Kubernetes' own, e.g. `iscsi`.
+    #[serde(default)]
+    pub in_tree: Option<String>,
+    /// For volumes only that have one of these texts at that place.
+    #[serde(default)]
+    pub when: Option<WhenSpec>,
+    /// Where the shape was read: source file or documentation, with its version.
+    pub read: Vec<String>,
+    /// The parts, by name.
+    pub parts: BTreeMap<String, Option<PartSpec>>,
+    /// Every place that says a part.
+    pub places: Vec<PlaceSpec>,
+    /// Whether secret references go through the mapping's pairs; true if left out.
+    #[serde(default)]
+    pub secrets: Option<bool>,
+    /// Keys of node affinity and labels that hold parts.
+    #[serde(default)]
+    pub affinity: Vec<AffinitySpec>,
+}
+
+/// A condition on a field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WhenSpec {
+    /// JSON pointer.
+    pub at: String,
+    /// The texts.
+    #[schemars(with = "Option<OneOrMany<String>>")]
+    pub is: Vec<String>,
+    /// Whether volumes without the field are meant.
+    #[serde(default)]
+    pub absent: bool,
+}
+
+/// One part of an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PartSpec {
+    /// How it is compared and mapped: `equal` if left out, `caseless`, `host`, `path`, `keep`.
+    #[serde(default)]
+    #[schemars(extend("enum" = ["equal", "caseless", "host", "path", "keep"]))]
+    pub maps: Option<String>,
+    /// Whether each volume has its own.
+    #[serde(default)]
+    pub per_volume: bool,
+}
+
+/// One place of a PersistentVolume.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PlaceSpec {
+    /// JSON pointer; `*` is every element.
+    pub at: String,
+    /// How the parts stand in the text: `{pool}/{image}`.
+    #[serde(default)]
+    pub form: Option<String>,
+    /// Several forms, tried in order.
+    #[serde(default)]
+    pub forms: Vec<String>,
+    /// Whether the driver mounts from here.
+    #[serde(default)]
+    pub mounts: bool,
+    /// Whether it may be absent.
+    #[serde(default)]
+    pub optional: bool,
+    /// Whether its last step may be spelled in any case.
+    #[serde(default)]
+    pub any_case: bool,
+    /// Whether a text of another form is simply not this place.
+    #[serde(default)]
+    pub if_matches: bool,
+}
+
+/// A key of node affinity and labels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AffinitySpec {
+    /// The form of the key.
+    pub key: String,
+    /// The form of its values.
+    #[serde(default)]
+    pub value: Option<String>,
+}
+
 impl SiteMapping {
     /// A document without rules.
     #[must_use]
-    pub fn new(sites: [SiteName; 2]) -> Self {
+    pub fn new(sites: impl Into<Vec<SiteName>>) -> Self {
         Self {
             api_version: API_VERSION.to_owned(),
             kind: KIND.to_owned(),
             sites: sites.into(),
             rules: Vec::new(),
             storage_classes: Vec::new(),
+            secrets: Vec::new(),
+            reclaim_policy: None,
+            node_affinity: None,
+            skip: Vec::new(),
+            profiles: Vec::new(),
         }
     }
 }
 
-/// schemars says "whatever looks like a site's name is a side", and so does `name`.
-fn sides_beside_name(rule: &mut schemars::Schema) {
+/// schemars says "whatever looks like a site's name is a side", and so do the rule's own fields.
+fn sides_beside_fields(rule: &mut schemars::Schema) {
     if let Some(Value::Object(patterns)) = rule.remove("patternProperties")
         && let Some((_, side)) = patterns.into_iter().next()
     {

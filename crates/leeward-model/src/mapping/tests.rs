@@ -33,7 +33,9 @@ fn faults(text: &str) -> Vec<String> {
 fn maps_both_ways_on_path_borders() {
     let mapping = parse(NAS).unwrap();
     let across = |from: &str, server: &str, path: &str| {
-        mapping.across(&site(from), &at(server, path)).map(|(l, rule)| (l.to_string(), rule.name.clone()))
+        mapping
+            .across(&site(from), &site(if from == "west" { "east" } else { "west" }), &at(server, path))
+            .map(|(l, rule)| (l.to_string(), rule.name.clone()))
     };
     let nas = |url: &str| Some((url.to_owned(), "nas".to_owned()));
     assert_eq!(across("east", "10.0.0.1", "/export/a/b"), nas("nfs://10.0.0.2/vault/a/b"));
@@ -49,7 +51,7 @@ fn maps_both_ways_on_path_borders() {
 fn ipv6_servers_compare_as_addresses() {
     let rules = "  - name: nas\n    east: { nfs: { server: 'fd00:0:0::1', path: /export } }\n    west: { nfs: { server: '[FD00::2]', path: /vault/ } }\n";
     let mapping = parse(rules).unwrap();
-    let (copy, _) = mapping.across(&site("east"), &at("fd00::0001", "/export/a")).unwrap();
+    let (copy, _) = mapping.across(&site("east"), &site("west"), &at("fd00::0001", "/export/a")).unwrap();
     assert_eq!(copy, at("fd00::2", "/vault/a"));
 }
 
@@ -211,20 +213,24 @@ fn the_schema_has_the_fields_that_are_read() {
     }
     let schema = schema();
     assert_eq!(fields(&schema, "/properties"), read::DOCUMENT);
-    assert_eq!(fields(&schema, "/$defs/RuleSpec/properties"), [read::NAME]);
-    assert_eq!(fields(&schema, "/$defs/SideSpec/properties"), read::SIDE);
-    assert_eq!(fields(&schema, "/$defs/NfsSpec/properties"), read::NFS);
+    assert_eq!(fields(&schema, "/$defs/RuleSpec/properties"), rule::FIELDS);
+    assert_eq!(fields(&schema, "/$defs/SideSpec/properties"), rule::SIDE);
+    assert_eq!(fields(&schema, "/$defs/NfsSpec/properties"), rule::NFS);
     assert_eq!(schema.pointer("/additionalProperties").unwrap(), false);
     insta::assert_json_snapshot!("schema", schema);
 }
 
 #[test]
 fn what_a_program_writes_is_read() {
-    let side = |server: &str, path: &str| SideSpec { nfs: NfsSpec { server: server.into(), path: path.into() } };
+    let side = |server: &str, path: &str| SideSpec {
+        nfs: Some(NfsSpec { server: server.into(), path: path.into() }),
+        ..SideSpec::default()
+    };
     let mut document = SiteMapping::new([site("east"), site("west")]);
     document.rules.push(RuleSpec {
         name: "nas".into(),
         sides: [(site("east"), side("10.0.0.1", "/export")), (site("west"), side("10.0.0.2", "/vault"))].into(),
+        ..RuleSpec::default()
     });
     document.storage_classes.push(ClassPair([(site("east"), "a".into()), (site("west"), "b".into())].into()));
     let mapping = Mapping::parse(&serde_json::to_string(&document).unwrap()).unwrap();
@@ -267,10 +273,10 @@ mod laws {
             prop_assert_eq!(forwards.is_ok(), backwards.is_ok());
             let (Ok(forwards), Ok(backwards)) = (forwards, backwards) else { return Ok(()) };
             let here = at(&server, &path);
-            let there = forwards.across(&site("east"), &here).map(|(there, _)| there);
-            prop_assert_eq!(&there, &backwards.across(&site("east"), &here).map(|(there, _)| there));
+            let there = forwards.across(&site("east"), &site("west"), &here).map(|(there, _)| there);
+            prop_assert_eq!(&there, &backwards.across(&site("east"), &site("west"), &here).map(|(there, _)| there));
             if let Some(there) = there {
-                prop_assert_eq!(forwards.across(&site("west"), &there).map(|(back, _)| back), Some(here));
+                prop_assert_eq!(forwards.across(&site("west"), &site("east"), &there).map(|(back, _)| back), Some(here));
             }
         }
 

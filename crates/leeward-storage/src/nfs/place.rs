@@ -13,8 +13,14 @@ pub(super) const OWN: &str = ".leeward";
 /// [`StorageError::ForeignAddress`] if it is elsewhere; [`StorageError::UnsafePath`] for the export itself or a path that
 /// climbs.
 pub(super) fn place(remote: Remote<'_>, key: &str, address: &VolumeAddress) -> Result<String, StorageError> {
-    let location = address.nfs();
     let nfs = remote.nfs;
+    let foreign = || StorageError::ForeignAddress {
+        site: remote.site.clone(),
+        volume: key.to_owned(),
+        address: address.to_string(),
+        expected: format!("nfs://{}{}/…", nfs.server, nfs.export),
+    };
+    let location = address.nfs().ok_or_else(foreign)?;
     let same_server = match (Server::parse(&nfs.server), Server::parse(&location.server)) {
         (Ok(ours), Ok(theirs)) => ours == theirs,
         _ => false,
@@ -31,12 +37,7 @@ pub(super) fn place(remote: Remote<'_>, key: &str, address: &VolumeAddress) -> R
     })?;
     let directory = Directory::parse(&location.directory).map_err(|error| unsafe_path(error.to_string()))?;
     let below = directory.below(&export).filter(|_| same_server);
-    let below = below.ok_or_else(|| StorageError::ForeignAddress {
-        site: remote.site.clone(),
-        volume: key.to_owned(),
-        address: address.to_string(),
-        expected: format!("nfs://{}{}/…", nfs.server, nfs.export),
-    })?;
+    let below = below.ok_or_else(foreign)?;
     match below.split('/').next() {
         Some("") | None => Err(unsafe_path("it is the whole export".to_owned())),
         Some(OWN) => Err(unsafe_path("it is Leeward's own".to_owned())),

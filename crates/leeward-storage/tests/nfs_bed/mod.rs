@@ -91,7 +91,7 @@ impl NfsBed {
     }
 
     fn folder(&self, site: &SiteName, address: &VolumeAddress) -> PathBuf {
-        self.export(site, address.nfs().directory.strip_prefix(&format!("/{site}/")).unwrap())
+        self.export(site, address.nfs().unwrap().directory.strip_prefix(&format!("/{site}/")).unwrap())
     }
 
     /// Shell commands for the wrapper to run before the next rsyncs at the site; in the volume's folder.

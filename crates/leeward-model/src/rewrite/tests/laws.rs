@@ -146,7 +146,7 @@ proptest! {
     fn only_a_rule_shallower_than_the_split_has_no_way_back(covered in covered()) {
         let side = |name: &str| covered.mapping.side(&covered.mapping.rules()[0], &site(name)).unwrap().path.depth();
         let VolumeAddress::CsiNfs { subdir, .. } = VolumeAddress::from_pv(&covered.pv).unwrap() else { return Ok(()) };
-        let depth = VolumeAddress::from_pv(&covered.pv).unwrap().nfs().directory.split('/').skip(1).count();
+        let depth = VolumeAddress::from_pv(&covered.pv).unwrap().nfs().unwrap().directory.split('/').skip(1).count();
         let after = depth - side("east") + side("west");
         let folders = subdir.split('/').filter(|p| !p.is_empty()).count();
         prop_assert_eq!(to_west(&covered).is_some(), folders <= after);
