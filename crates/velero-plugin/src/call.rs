@@ -117,4 +117,15 @@ mod tests {
             assert!(write(Some(bad.clone()), Vec::new()).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn what_is_no_json_is_told_by_what_it_should_be() {
+        for bad in [&b""[..], b"{", b"\xff", b"{} {}", b"nul"] {
+            let status = read("item", bad).unwrap_err();
+            assert_eq!(status.code(), tonic::Code::InvalidArgument);
+            assert!(status.message().starts_with("read the item that Velero sent: "), "{}", status.message());
+        }
+        // Far deeper than any object: an error, not the end of the stack.
+        assert!(read("item", "[".repeat(1_000_000).as_bytes()).is_err());
+    }
 }
