@@ -132,7 +132,8 @@ pub enum RewriteError {
     },
     /// Two rules cover it and do not agree.
     #[error(
-        "PersistentVolume {pv:?} at {address} of site {source_site} would be {first_place} by rule {first:?} and {second_place} by rule {second:?}; make them agree, or keep only one [LW-0135]"
+        "PersistentVolume {pv:?} at {address} of site {site} would be {} by rule {:?} and {} by rule {:?}; make them agree, or keep only one [LW-0135]",
+        .ways[0].1, .ways[0].0, .ways[1].1, .ways[1].0
     )]
     Disagree {
         /// The PersistentVolume.
@@ -140,15 +141,9 @@ pub enum RewriteError {
         /// Where it is.
         address: String,
         /// The site that it is at.
-        source_site: SiteName,
-        /// One rule, and where it leads.
-        first: String,
-        /// Where it would be by that.
-        first_place: String,
-        /// The other.
-        second: String,
-        /// Where it would be by that.
-        second_place: String,
+        site: SiteName,
+        /// The rules, and where each leads.
+        ways: Box<[(String, String); 2]>,
     },
     /// Its data is on a node.
     #[error(
