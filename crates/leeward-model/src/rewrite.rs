@@ -128,7 +128,7 @@ pub enum RewriteError {
         /// The rule.
         rule: String,
         /// Why, and what to do.
-        why: String,
+        why: Box<str>,
     },
     /// Two rules cover it and do not agree.
     #[error(
@@ -159,7 +159,7 @@ pub enum RewriteError {
         /// The site that it is at.
         site: SiteName,
         /// The entry for `skip`.
-        proposed: String,
+        proposed: Box<str>,
     },
     /// The mapping says that such volumes stay out.
     #[error(
@@ -181,7 +181,7 @@ pub enum RewriteError {
         /// The key.
         key: String,
         /// Its values.
-        values: String,
+        values: Box<str>,
         /// The site that it is at.
         site: SiteName,
         /// The site that it is for.
@@ -201,7 +201,7 @@ pub enum RewriteError {
         /// The site that it is for.
         target: SiteName,
         /// Whose name it is there.
-        by: String,
+        by: Box<str>,
     },
     /// A new part cannot be written where it belongs.
     #[error(
@@ -217,7 +217,7 @@ pub enum RewriteError {
         /// The value.
         value: String,
         /// Why.
-        reason: String,
+        reason: Box<str>,
     },
     /// A raw rule matches and changes nothing.
     #[error(
@@ -360,7 +360,7 @@ fn refuse_local(pv: &Value, site: &SiteName) -> RewriteError {
         claim: claim.unwrap_or_default(),
         kind: kind.map(|kind| kind.to_string()).unwrap_or_default(),
         site: site.clone(),
-        proposed,
+        proposed: proposed.into(),
     }
 }
 

@@ -112,7 +112,7 @@ impl Question<'_> {
             before: self.before.to_string(),
             after: after.to_string(),
             rule: rule.to_owned(),
-            why: why.into(),
+            why: why.into().into(),
         }
     }
 
@@ -152,7 +152,7 @@ impl Question<'_> {
     ) -> Result<Covered, RewriteError> {
         let unwritable = |error: AddressError| match error {
             AddressError::Invalid { pv, field, value, reason } => {
-                RewriteError::Unwritable { pv, rule: rule.to_owned(), field, value, reason }
+                RewriteError::Unwritable { pv, rule: rule.to_owned(), field, value, reason: reason.into() }
             }
             other => other.into(),
         };
