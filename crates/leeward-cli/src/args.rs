@@ -52,6 +52,8 @@ pub(crate) enum Command {
         /// The protection group; all if left out.
         group: Option<GroupName>,
     },
+    /// Import, check, try or learn a site mapping. Works on files, changes nothing.
+    Mapping(crate::mapping::MappingArgs),
     /// Print the JSON Schema of a file.
     Schema {
         /// Which file.

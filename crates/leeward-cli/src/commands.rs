@@ -75,6 +75,9 @@ async fn dispatch(args: Args) -> Result<(), Stop> {
     if let Command::Schema { of } = &args.command {
         return schema(*of);
     }
+    if let Command::Mapping(args) = &args.command {
+        return crate::mapping::run(args);
+    }
     let loaded = config::load(&args.config).map_err(|error| Stop::Usage(error.to_string()))?;
     let config = loaded.config.clone();
     let engine = connect::engine(loaded).await?;
@@ -88,7 +91,7 @@ async fn dispatch(args: Args) -> Result<(), Stop> {
         Command::Rollback(rollback) => run::roll_back(&engine, &config, &rollback, args.output).await,
         Command::Plan(plan) => show_plan(&engine, &config, &plan, args.output).await,
         Command::Status { group } => status(&engine, &config, group.as_ref(), args.output).await,
-        Command::Schema { .. } => Ok(()),
+        Command::Schema { .. } | Command::Mapping(_) => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ mod config;
 mod connect;
 mod exit;
 mod listener;
+mod mapping;
 mod output;
 mod view;
 

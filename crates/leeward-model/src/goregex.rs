@@ -133,6 +133,25 @@ impl Template {
         self.tokens.iter().map(|t| if let Token::Text(text) = t { Some(text.as_str()) } else { None }).collect()
     }
 
+    /// The template without its references to these groups.
+    #[must_use]
+    pub fn without(&self, groups: &[&str]) -> String {
+        let spell = |token: &Token| match token {
+            Token::Text(text) => text.replace('$', "$$"),
+            Token::Group(name) if groups.contains(&name.as_str()) => String::new(),
+            Token::Group(name) => format!("${{{name}}}"),
+        };
+        if groups.is_empty() { self.source.clone() } else { self.tokens.iter().map(spell).collect() }
+    }
+
+    /// Texts and groups, in order: a text and the group that follows it.
+    pub(crate) fn pieces(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.tokens.iter().map(|token| match token {
+            Token::Text(text) => (text.as_str(), None),
+            Token::Group(name) => ("", Some(name.as_str())),
+        })
+    }
+
     fn expand(&self, found: &regex::Captures<'_>) -> String {
         let group = |name: &str| match name.parse::<usize>() {
             Ok(number) => found.get(number),

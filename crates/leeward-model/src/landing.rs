@@ -139,7 +139,7 @@ impl Landing<'_> {
             secret: secret.to_owned(),
             site: self.source.clone(),
             target: self.target.clone(),
-            by: taken.by,
+            by: taken.by.into(),
         })
     }
 
@@ -203,7 +203,7 @@ impl Landing<'_> {
             None => Err(RewriteError::Affinity {
                 pv: pv.to_owned(),
                 key: key.to_owned(),
-                values: values.join(", "),
+                values: values.join(", ").into(),
                 site: self.source.clone(),
                 target: self.target.clone(),
             }),

@@ -7,6 +7,9 @@
 
 mod check;
 mod csv;
+pub mod import;
+pub mod learn;
+mod lint;
 pub(crate) mod pairs;
 pub(crate) mod parts;
 pub(crate) mod policy;
@@ -24,13 +27,14 @@ use crate::located::Position;
 use crate::name::SiteName;
 use crate::profile::{Kind, Profile};
 use crate::server::Server;
+pub use lint::lint;
 use pairs::Pairs;
 use parts::PartsRule;
 pub use policy::ReclaimPolicy;
 use policy::{NodeAffinity, Skip};
 use raw::RawRule;
 pub use schema::{
-    ClassPair, EditSpec, NfsSpec, ProfileSpec, RowSpec, RuleSpec, SideSpec, SiteMapping, TableSpec, schema,
+    ClassPair, EditSpec, NfsSpec, ProfileSpec, RowSide, RowSpec, RuleSpec, SideSpec, SiteMapping, TableSpec, schema,
 };
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -192,7 +196,10 @@ impl Mapping {
             let covers = |raw: &RawRule| {
                 let ways = sites.clone().flat_map(|from| sites.clone().map(move |to| (from, to)));
                 ways.filter(|(from, to)| from != to).any(|(from, to)| {
-                    matches!(raw.across(from, to, pv), raw::Edited::Changed(_) | raw::Edited::Nothing)
+                    matches!(
+                        raw.across(from, to, pv),
+                        raw::Edited::Changed(_) | raw::Edited::Nothing | raw::Edited::NoWay
+                    )
                 })
             };
             let mut raw = raw;

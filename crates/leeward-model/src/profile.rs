@@ -38,6 +38,8 @@ pub struct Profile {
     /// Whether secret references go through the mapping's pairs.
     pub(crate) secrets: bool,
     pub(crate) affinity: Vec<Affinity>,
+    /// What must be at the other site besides the PersistentVolume, for people.
+    pub notes: Vec<String>,
 }
 
 /// Which volumes a profile is for.

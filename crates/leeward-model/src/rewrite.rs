@@ -128,11 +128,12 @@ pub enum RewriteError {
         /// The rule.
         rule: String,
         /// Why, and what to do.
-        why: String,
+        why: Box<str>,
     },
     /// Two rules cover it and do not agree.
     #[error(
-        "PersistentVolume {pv:?} at {address} of site {source_site} would be {first_place} by rule {first:?} and {second_place} by rule {second:?}; make them agree, or keep only one [LW-0135]"
+        "PersistentVolume {pv:?} at {address} of site {site} would be {} by rule {:?} and {} by rule {:?}; make them agree, or keep only one [LW-0135]",
+        .ways[0].1, .ways[0].0, .ways[1].1, .ways[1].0
     )]
     Disagree {
         /// The PersistentVolume.
@@ -140,15 +141,9 @@ pub enum RewriteError {
         /// Where it is.
         address: String,
         /// The site that it is at.
-        source_site: SiteName,
-        /// One rule, and where it leads.
-        first: String,
-        /// Where it would be by that.
-        first_place: String,
-        /// The other.
-        second: String,
-        /// Where it would be by that.
-        second_place: String,
+        site: SiteName,
+        /// The rules, and where each leads.
+        ways: Box<[(String, String); 2]>,
     },
     /// Its data is on a node.
     #[error(
@@ -164,7 +159,7 @@ pub enum RewriteError {
         /// The site that it is at.
         site: SiteName,
         /// The entry for `skip`.
-        proposed: String,
+        proposed: Box<str>,
     },
     /// The mapping says that such volumes stay out.
     #[error(
@@ -186,7 +181,7 @@ pub enum RewriteError {
         /// The key.
         key: String,
         /// Its values.
-        values: String,
+        values: Box<str>,
         /// The site that it is at.
         site: SiteName,
         /// The site that it is for.
@@ -206,7 +201,7 @@ pub enum RewriteError {
         /// The site that it is for.
         target: SiteName,
         /// Whose name it is there.
-        by: String,
+        by: Box<str>,
     },
     /// A new part cannot be written where it belongs.
     #[error(
@@ -222,7 +217,7 @@ pub enum RewriteError {
         /// The value.
         value: String,
         /// Why.
-        reason: String,
+        reason: Box<str>,
     },
     /// A raw rule matches and changes nothing.
     #[error(
@@ -365,7 +360,7 @@ fn refuse_local(pv: &Value, site: &SiteName) -> RewriteError {
         claim: claim.unwrap_or_default(),
         kind: kind.map(|kind| kind.to_string()).unwrap_or_default(),
         site: site.clone(),
-        proposed,
+        proposed: proposed.into(),
     }
 }
 

@@ -189,7 +189,10 @@ fn parts_proposal(
 
 /// A YAML string that reads the same in a flow mapping.
 pub(crate) fn quoted(text: &str) -> String {
+    // YAML 1.1 reads these as something else than text.
+    const WORDS: [&str; 11] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
     let plain = !text.is_empty()
+        && !WORDS.contains(&text.to_ascii_lowercase().as_str())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c))
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
     if plain { text.to_owned() } else { format!("{text:?}") }

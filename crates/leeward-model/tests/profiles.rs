@@ -5,6 +5,8 @@
 //! error says; without `east.json` it is the mapping that cannot be read). Other files of a case are documents that the
 //! mapping's tables are read from.
 
+#![allow(clippy::unwrap_used, reason = "a test says what is wrong by stopping")]
+
 use leeward_model::mapping::{Documents, Mapping};
 use leeward_model::name::SiteName;
 use leeward_model::profile::shipped;

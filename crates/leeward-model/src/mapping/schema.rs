@@ -146,8 +146,8 @@ pub struct SideSpec {
     #[serde(default, skip_serializing_if = "Parts::is_empty")]
     pub parts: Parts,
     /// Edits of a volume that leaves this site.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub raw: Vec<EditSpec>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw: Option<Vec<EditSpec>>,
 }
 
 /// A directory of an NFS server, with everything in it.
@@ -241,6 +241,10 @@ pub struct ProfileSpec {
     /// Keys of node affinity and labels that hold parts.
     #[serde(default)]
     pub affinity: Vec<AffinitySpec>,
+    /// What must be at the other site besides the PersistentVolume, for people. Changes nothing.
+    #[serde(default)]
+    #[schemars(with = "Option<OneOrMany<String>>")]
+    pub notes: Vec<String>,
 }
 
 /// A condition on a field.
@@ -339,4 +343,13 @@ fn sides_beside_fields(rule: &mut schemars::Schema) {
 #[must_use]
 pub fn schema() -> Value {
     schemars::schema_for!(SiteMapping).to_value()
+}
+
+impl SiteMapping {
+    /// The document as YAML.
+    #[must_use]
+    pub fn yaml(&self) -> String {
+        // JSON is YAML; a document of plain types cannot fail to be written.
+        serde_saphyr::to_string(self).or_else(|_| serde_json::to_string_pretty(self)).unwrap_or_default()
+    }
 }

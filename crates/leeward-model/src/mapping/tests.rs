@@ -144,7 +144,7 @@ storageClasses:
         faults(document),
         [
             "1:13 apiVersion: \"v1\": must be leeward.io/v1alpha1 [LW-0122]",
-            "4:1 extra: there is no field of this name here; known are apiVersion, kind, sites, rules, storageClasses [LW-0121]",
+            "4:1 extra: there is no field of this name here; known are apiVersion, kind, sites, rules, storageClasses, secrets, reclaimPolicy, nodeAffinity, skip, profiles [LW-0121]",
             "6:5 rules[0].west: missing; a rule has a side for each site, or it would have no way back [LW-0121]",
             "7:44 rules[0].east.nfs.path: \"export\": it must start with '/' [LW-0122]",
             "8:5 rules[0].wst: \"wst\" is not one of the sites \"east\" and \"west\"; correct the name, or add the site to `sites` [LW-0123]",
@@ -153,8 +153,8 @@ storageClasses:
             "11:45 rules[1].west.nfs.port: there is no field of this name here; known are server, path [LW-0121]",
             "12:11 rules[2].name: is a number (7), must be text; put it in quotes [LW-0121]",
             "13:18 rules[2].east.nfs: is a list, must be an object with the fields server, path [LW-0121]",
-            "14:11 rules[2].west.nfs: missing; an object with `server` and `path` [LW-0121]",
-            "14:13 rules[2].west.iscsi: there is no field of this name here; known are nfs [LW-0121]",
+            "14:11 rules[2].west.nfs: missing; an object with `server` and `path`; or `driver` or `inTree` with `parts`; or `raw` [LW-0121]",
+            "14:13 rules[2].west.iscsi: there is no field of this name here; known are nfs, driver, inTree, profile, parts, raw [LW-0121]",
             "17:13 storageClasses[1].east: \"gold\": an earlier pair has this class, so there would be two ways for it [LW-0122]",
             "17:25 storageClasses[1].west: \"\": a storage class's name is not empty [LW-0122]",
         ]

@@ -194,7 +194,10 @@ impl Profile {
 impl Profile {
     /// Every pointer of `pv` that is a place of this profile.
     pub(crate) fn pointers(&self, pv: &Value) -> Vec<String> {
-        self.places.iter().flat_map(|place| place.pointers(pv)).collect()
+        let says = |place: &Place, pointer: &str| {
+            !place.if_matches || pv.pointer(pointer).and_then(text_of).is_some_and(|text| place.read(&text).is_some())
+        };
+        self.places.iter().flat_map(|place| place.pointers(pv).into_iter().filter(|at| says(place, at))).collect()
     }
 
     /// Makes a volume of this profile one of `other`: its places go, the other's are written.

@@ -28,7 +28,7 @@ pub(crate) fn document(text: &str) -> Result<Profile, MappingErrors> {
 
 /// Reads one profile; `None` only after a fault was noted.
 pub(crate) fn profile(reader: &mut Reader, node: &Node<'_>) -> Option<Profile> {
-    let known: Vec<&str> = PROFILE.into_iter().chain(["affinity"]).collect();
+    let known: Vec<&str> = PROFILE.into_iter().chain(["affinity", "notes"]).collect();
     let fields = reader.object(node, &known)?;
     let name = reader.required(node, &fields, "name", "the profile's name").map(|(_, name)| name.to_owned());
     let source = source(reader, node, &fields);
@@ -62,6 +62,7 @@ pub(crate) fn profile(reader: &mut Reader, node: &Node<'_>) -> Option<Profile> {
         affinity.extend(affine(reader, &item, &parts));
     }
     lists(reader, node, &mut parts, &places, &affinity);
+    let notes = named(&fields, "notes").map(|field| reader.texts(&field.value)).unwrap_or_default();
     let secrets = named(&fields, "secrets").is_none() || reader.flag(&fields, "secrets");
     Some(Profile {
         name: name?,
@@ -72,6 +73,7 @@ pub(crate) fn profile(reader: &mut Reader, node: &Node<'_>) -> Option<Profile> {
         places,
         secrets,
         affinity,
+        notes: notes.into_iter().map(str::to_owned).collect(),
     })
 }
 

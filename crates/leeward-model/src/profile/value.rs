@@ -13,7 +13,7 @@ use std::fmt;
 pub type Parts = BTreeMap<String, PartValue>;
 
 /// What a part is.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PartValue {
     /// One text.

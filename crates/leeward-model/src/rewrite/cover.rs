@@ -112,7 +112,7 @@ impl Question<'_> {
             before: self.before.to_string(),
             after: after.to_string(),
             rule: rule.to_owned(),
-            why: why.into(),
+            why: why.into().into(),
         }
     }
 
@@ -120,11 +120,8 @@ impl Question<'_> {
         RewriteError::Disagree {
             pv: json::name(self.pv),
             address: self.before.to_string(),
-            source_site: self.source.clone(),
-            first: first.rule.clone(),
-            first_place: first.after.to_string(),
-            second: second.rule.clone(),
-            second_place: second.after.to_string(),
+            site: self.source.clone(),
+            ways: Box::new([first, second].map(|way| (way.rule.clone(), way.after.to_string()))),
         }
     }
 
@@ -155,7 +152,7 @@ impl Question<'_> {
     ) -> Result<Covered, RewriteError> {
         let unwritable = |error: AddressError| match error {
             AddressError::Invalid { pv, field, value, reason } => {
-                RewriteError::Unwritable { pv, rule: rule.to_owned(), field, value, reason }
+                RewriteError::Unwritable { pv, rule: rule.to_owned(), field, value, reason: reason.into() }
             }
             other => other.into(),
         };
@@ -204,7 +201,8 @@ impl Question<'_> {
 
     /// By a raw rule.
     fn edited(&self, rule: &str, raw: &RawRule, new: Value) -> Result<Covered, RewriteError> {
-        let after = self.mapping.address_of(&new)?;
+        // Where there is no way back, nothing covers what it became.
+        let after = self.mapping.address_of(&new).or_else(|error| VolumeAddress::opaque(&new).ok_or(error))?;
         match raw.across(self.way.to, self.way.from, &new) {
             Edited::Changed(home) if home == *self.pv => {}
             Edited::NoWay => {}

@@ -3,6 +3,7 @@ use crate::testing::{csi_pv, in_tree_pv, nas, site};
 use serde_json::json;
 
 mod laws;
+mod profiles;
 
 fn west(pv: &Value) -> Rewritten {
     rewrite(pv, &nas(), &site("east"), &site("west")).unwrap()
