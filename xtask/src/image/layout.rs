@@ -289,7 +289,7 @@ mod tests {
     fn bytes_are_the_same_on_every_machine() {
         // Fails when a crate that writes tar or gzip does so in another way: every digest published so far then changes.
         let all = written(&image(b"program"));
-        insta::assert_snapshot!(all.digest, @"");
+        assert_eq!(all.digest, "sha256:ab6a00865118fe543fcf7d050af3f2eeaa2ce5c17f7e3d3c0a13844ddaf91919");
     }
 
     #[test]
