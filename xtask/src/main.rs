@@ -4,6 +4,8 @@ mod bench;
 mod binaries;
 mod check;
 mod demo;
+#[cfg(test)]
+mod deploy;
 mod gen_files;
 mod image;
 mod lab;
