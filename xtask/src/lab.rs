@@ -162,3 +162,68 @@ pub(crate) fn hints(ready: &Ready, config: &std::path::Path) {
         leeward = ready.leeward.display(),
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leeward_lab::{Secrets, Topology};
+    use std::process::Command;
+
+    #[test]
+    #[ignore = "builds three Veleros; by hand: cargo test -p xtask -- --ignored"]
+    fn each_velero_knows_every_flag_that_the_lab_gives_it_and_prints_its_crds() {
+        let mut names = Vec::new();
+        for version in VeleroVersion::ALL {
+            let build = velero_build(version).unwrap();
+            let says = |args: &[&str]| {
+                let output = Command::new(&build.velero).args(args).env("HOME", "/nonexistent").output().unwrap();
+                String::from_utf8_lossy(&output.stdout).into_owned()
+            };
+            assert!(says(&["version", "--client-only"]).contains(&format!("Version: v{version}\n")));
+            let help = says(&["server", "--help"]);
+            for flag in flags() {
+                assert!(help.contains(&format!(" {flag} ")), "Velero {version} has no flag {flag}");
+            }
+            // What `Lab::swap_velero` relies on: applying a version's CRDs leaves none of another's behind.
+            let crds = fs_err::read_to_string(&build.crds).unwrap();
+            let crds = crds.split("---\n").filter(|document| !document.is_empty());
+            let name = |document| {
+                let crd: serde_json::Value = serde_json::from_str(document).unwrap();
+                let versions =
+                    crd["spec"]["versions"].as_array().unwrap().iter().map(|version| version["name"].clone());
+                (crd["metadata"]["name"].clone(), versions.collect::<Vec<_>>())
+            };
+            names.push(crds.map(name).collect::<Vec<_>>());
+        }
+        assert_eq!(names[0].len(), 13);
+        assert!(names.iter().all(|of_one| *of_one == names[0]), "{names:?}");
+    }
+
+    /// The flags of a site's Velero, without values.
+    fn flags() -> Vec<String> {
+        let path = || "/part".into();
+        let inputs = leeward_lab::Inputs {
+            kube: path(),
+            velero: path(),
+            velero_plugin_for_aws: path(),
+            virt_controller: path(),
+            snapshot_controller: path(),
+            csi_snapshotter: path(),
+            csi_provisioner: path(),
+            crds: Vec::new(),
+            lab_csi: path(),
+            lab_node: path(),
+            lab_s3: path(),
+            plugin: path(),
+            guest_kernel: path(),
+            guest_initrd: path(),
+        };
+        let secrets = Secrets { s3_access_key: "k".into(), s3_secret_key: "s".into(), admin_token: "t".into() };
+        let topology = Topology::new(&Root::at("/lab"), &inputs, &secrets);
+        let argv = topology.find(Site::East, "velero").unwrap().argv.iter();
+        let flags: Vec<_> =
+            argv.filter(|word| word.starts_with("--")).map(|w| w.split('=').next().unwrap().to_owned()).collect();
+        assert!(flags.len() > 10, "{flags:?}");
+        flags
+    }
+}
