@@ -164,7 +164,7 @@ pub(crate) fn process(root: &Root, site: Site) -> Process {
         // Not in the lab: what needs a kubelet that runs containers.
         .args(["--disable-controllers=backup-repo"])
         .args(["--metrics-address=127.0.0.1:8085", "--profiler-address=127.0.0.1:6060", "--log-level=info"])
-        // 1.14's own CSI actions, which run in a process of their own, do not read the flag.
+        // 1.14 gives plug-ins, its own CSI actions among them, its log level and features and no other flag.
         .env("KUBECONFIG", root.kubeconfig(site).display().to_string())
         .env("TMPDIR", folder.join("tmp").display().to_string())
         .env("VELERO_NAMESPACE", NAMESPACE)
