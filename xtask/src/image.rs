@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use layout::Image;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -60,6 +61,15 @@ impl Arch {
         }
     }
 
+    /// Whether this machine runs it.
+    fn is_ours(self) -> bool {
+        let ours = match self {
+            Self::Amd64 => "x86_64",
+            Self::Arm64 => "aarch64",
+        };
+        std::env::consts::ARCH == ours
+    }
+
     /// The number of the architecture in a program's file.
     const fn machine(self) -> u16 {
         match self {
@@ -70,9 +80,12 @@ impl Arch {
 }
 
 pub(crate) fn run(args: &ImageArgs) -> Result<()> {
-    let program = build(args.arch)?;
-    let program = fs_err::read(&program)?;
+    let path = build(args.arch)?;
+    let program = fs_err::read(&path)?;
     elf::check(&program, args.arch.machine())?;
+    if args.arch.is_ours() {
+        installs_itself(&path)?;
+    }
     let version = env!("CARGO_PKG_VERSION");
     let image = Image {
         architecture: args.arch.name(),
@@ -127,6 +140,29 @@ fn build(arch: Arch) -> Result<PathBuf> {
     Ok(target_folder().join(target).join("release").join(PROGRAM))
 }
 
+/// Starts the program as the image does. One that does not copy itself would leave Velero without the plug-in, silently.
+fn installs_itself(program: &Path) -> Result<()> {
+    let target = tempfile::tempdir()?;
+    let output = Command::new(program).env_clear().arg(layout::INSTALL).arg(target.path()).output()?;
+    let name = program.file_name().context("a program without a name")?;
+    let copy = target.path().join(name);
+    let same = copy.is_file() && fs_err::read(&copy)? == fs_err::read(program)?;
+    if !output.status.success() || !same {
+        bail!(
+            "{} {} did not copy itself there ({}): {}",
+            name.display(),
+            layout::INSTALL,
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    let mode = fs_err::metadata(&copy)?.permissions().mode();
+    if mode & 0o555 != 0o555 {
+        bail!("the copy of {} may not be run by everybody ({mode:o})", name.display());
+    }
+    Ok(())
+}
+
 /// Adds the target to the toolchain if it is not there.
 fn ensure_target(target: &str) -> Result<()> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
@@ -174,4 +210,25 @@ fn created() -> Result<Option<Timestamp>> {
     let seconds: i64 =
         seconds.parse().with_context(|| format!("SOURCE_DATE_EPOCH is no number of seconds: {seconds}"))?;
     Ok(Some(Timestamp::from_second(seconds)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_program_that_copies_itself_gets_into_an_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("plugin");
+        let said = |does: &str| {
+            fs_err::write(&program, format!("#!/bin/sh\nPATH=/usr/bin:/bin\n{does}\n")).unwrap();
+            fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            installs_itself(&program).map_err(|error| error.to_string())
+        };
+        said(r#"[ "$1" = --install-to ] && cp "$0" "$2""#).unwrap();
+        assert!(said("echo 'no such flag' >&2; exit 1").unwrap_err().contains("no such flag"));
+        assert!(said("exit 0").unwrap_err().contains("did not copy"));
+        assert!(said(r#"head -c 5 "$0" > "$2/plugin""#).unwrap_err().contains("did not copy"));
+        assert!(said(r#"cp "$0" "$2"; chmod 700 "$2/plugin""#).unwrap_err().contains("everybody"));
+    }
 }

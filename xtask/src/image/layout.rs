@@ -22,6 +22,8 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
+/// Tells the program to copy itself into the folder named next, and to end.
+pub(super) const INSTALL: &str = "--install-to";
 /// Where Velero shows the folder to an init container that its plug-ins are to be put in.
 const TARGET: &str = "/target";
 /// A user that is not root, and owns nothing; OpenShift puts one of its own in its place.
@@ -115,7 +117,7 @@ impl Image<'_> {
             "os": "linux",
             "config": {
                 "User": USER,
-                "Entrypoint": [format!("/{}", self.program), "--install-to", TARGET],
+                "Entrypoint": [format!("/{}", self.program), INSTALL, TARGET],
                 "WorkingDir": "/",
                 "Labels": annotations,
             },
