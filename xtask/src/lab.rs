@@ -3,7 +3,8 @@
 use crate::binaries::{self, Ready};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
-use leeward_lab::{Lab, Lines, Place, Root, Site};
+use leeward_lab::{Lab, Lines, Place, PluginSet, Root, Site, VeleroBuild};
+use leeward_lab_parts::{Progress, VeleroVersion, ensure_velero};
 use leeward_lab_story::files;
 use std::os::unix::process::CommandExt;
 
@@ -14,6 +15,9 @@ pub(crate) enum LabCommand {
         /// Leave the sites empty.
         #[arg(long)]
         empty: bool,
+        /// With another Velero at both sites: 1.14.1, 1.16.2 or 1.18.2. A lab with the default one is taken down first.
+        #[arg(long, value_name = "VERSION")]
+        velero: Option<VeleroVersion>,
     },
     /// Take everything down. Nothing is left over.
     Down,
@@ -34,6 +38,13 @@ pub(crate) enum LabCommand {
         /// Its arguments.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
+    },
+    /// Put another version of Velero in the place of a site's; what it stored stays.
+    SwapVelero {
+        /// east or west.
+        site: Site,
+        /// 1.14.1, 1.16.2 or 1.18.2.
+        version: VeleroVersion,
     },
     /// Take a site's link down: the disaster. The site goes on by itself.
     KillSite {
@@ -75,8 +86,11 @@ async fn bring_up(root: &Root, ready: &Ready, progress: &Lines) -> Result<Lab> {
 pub(crate) async fn run(command: LabCommand) -> Result<()> {
     let root = Root::from_env();
     match command {
-        LabCommand::Up { empty } => {
-            let ready = binaries::ready()?;
+        LabCommand::Up { empty, velero } => {
+            let mut ready = binaries::ready()?;
+            if let Some(version) = velero {
+                ready.inputs = ready.inputs.with_velero(velero_build(version)?);
+            }
             let lab = bring_up(&root, &ready, &Lines::default()).await?;
             let config = files::write(&lab)?;
             // A shop that is there may have moved since: opening it again at east would start its VMs beside themselves.
@@ -94,6 +108,13 @@ pub(crate) async fn run(command: LabCommand) -> Result<()> {
         }
         LabCommand::Kubectl { site, args } => become_command(Lab::attach(&root)?.kubectl(site).args(args)),
         LabCommand::Velero { site, args } => become_command(Lab::attach(&root)?.velero(site).args(args)),
+        LabCommand::SwapVelero { site, version } => {
+            let lab = Lab::attach(&root)?;
+            let plugins = lab.plugins()?.remove(&site).unwrap_or(PluginSet::Leeward);
+            lab.swap_velero(site, &velero_build(version)?, plugins).await?;
+            eprintln!("{site} runs Velero {}", lab.velero_version(site).await?);
+            Ok(())
+        }
         LabCommand::KillSite { site } => Lab::attach(&root)?.kill_site(site).await,
         LabCommand::HealSite { site } => Lab::attach(&root)?.heal_site(site).await,
         LabCommand::Logs { place, process } => {
@@ -104,6 +125,15 @@ pub(crate) async fn run(command: LabCommand) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// A Velero to put into a lab; built if it is not there.
+///
+/// # Errors
+/// The build fails.
+pub(crate) fn velero_build(version: VeleroVersion) -> Result<VeleroBuild> {
+    let parts = ensure_velero(version, &Progress::stderr())?;
+    Ok(VeleroBuild { velero: parts.velero, velero_plugin_for_aws: parts.velero_plugin_for_aws, crds: parts.crds })
 }
 
 fn status(lab: &Lab) {
@@ -131,4 +161,69 @@ pub(crate) fn hints(ready: &Ready, config: &std::path::Path) {
         config.display(),
         leeward = ready.leeward.display(),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use leeward_lab::{Secrets, Topology};
+    use std::process::Command;
+
+    #[test]
+    #[ignore = "builds three Veleros; by hand: cargo test -p xtask -- --ignored"]
+    fn each_velero_knows_every_flag_that_the_lab_gives_it_and_prints_its_crds() {
+        let mut names = Vec::new();
+        for version in VeleroVersion::ALL {
+            let build = velero_build(version).unwrap();
+            let says = |args: &[&str]| {
+                let output = Command::new(&build.velero).args(args).env("HOME", "/nonexistent").output().unwrap();
+                String::from_utf8_lossy(&output.stdout).into_owned()
+            };
+            assert!(says(&["version", "--client-only"]).contains(&format!("Version: v{version}\n")));
+            let help = says(&["server", "--help"]);
+            for flag in flags() {
+                assert!(help.contains(&format!(" {flag} ")), "Velero {version} has no flag {flag}");
+            }
+            // What `Lab::swap_velero` relies on: applying a version's CRDs leaves none of another's behind.
+            let crds = fs_err::read_to_string(&build.crds).unwrap();
+            let crds = crds.split("---\n").filter(|document| !document.is_empty());
+            let name = |document| {
+                let crd: serde_json::Value = serde_json::from_str(document).unwrap();
+                let versions =
+                    crd["spec"]["versions"].as_array().unwrap().iter().map(|version| version["name"].clone());
+                (crd["metadata"]["name"].clone(), versions.collect::<Vec<_>>())
+            };
+            names.push(crds.map(name).collect::<Vec<_>>());
+        }
+        assert_eq!(names[0].len(), 13);
+        assert!(names.iter().all(|of_one| *of_one == names[0]), "{names:?}");
+    }
+
+    /// The flags of a site's Velero, without values.
+    fn flags() -> Vec<String> {
+        let path = || "/part".into();
+        let inputs = leeward_lab::Inputs {
+            kube: path(),
+            velero: path(),
+            velero_plugin_for_aws: path(),
+            virt_controller: path(),
+            snapshot_controller: path(),
+            csi_snapshotter: path(),
+            csi_provisioner: path(),
+            crds: Vec::new(),
+            lab_csi: path(),
+            lab_node: path(),
+            lab_s3: path(),
+            plugin: path(),
+            guest_kernel: path(),
+            guest_initrd: path(),
+        };
+        let secrets = Secrets { s3_access_key: "k".into(), s3_secret_key: "s".into(), admin_token: "t".into() };
+        let topology = Topology::new(&Root::at("/lab"), &inputs, &secrets);
+        let argv = topology.find(Site::East, "velero").unwrap().argv.iter();
+        let flags: Vec<_> =
+            argv.filter(|word| word.starts_with("--")).map(|w| w.split('=').next().unwrap().to_owned()).collect();
+        assert!(flags.len() > 10, "{flags:?}");
+        flags
+    }
 }

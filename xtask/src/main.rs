@@ -1,10 +1,13 @@
-//! The developer's commands: `cargo xtask demo|lab|test|check|gen|bench`.
+//! The developer's commands: `cargo xtask demo|lab|test|check|gen|bench|image`.
 
 mod bench;
 mod binaries;
 mod check;
 mod demo;
+#[cfg(test)]
+mod deploy;
 mod gen_files;
+mod image;
 mod lab;
 mod learning_path;
 mod test;
@@ -44,6 +47,8 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Write the plug-in's container image, as an OCI image layout, and print its digest.
+    Image(image::ImageArgs),
     /// Measure.
     Bench {
         #[command(subcommand)]
@@ -74,6 +79,7 @@ async fn run() -> Result<()> {
         Command::LearningPath => tokio::task::spawn_blocking(learning_path::run).await?,
         Command::Check => check::run(),
         Command::Gen { check } => gen_files::run(check),
+        Command::Image(args) => image::run(&args),
         Command::Bench { command } => bench::run(&command).await,
     }
 }

@@ -20,6 +20,7 @@ mod preflight;
 mod progress;
 mod recipe;
 mod run;
+mod veleros;
 
 pub use builder::BuildError;
 pub use cache::{Cache, CacheError};
@@ -29,3 +30,4 @@ pub use key::KeyError;
 pub use parts::{CrdFiles, Parts, PrepareError, Prepared, ensure_parts, prepare};
 pub use preflight::{Failure, PreflightError, preflight};
 pub use progress::{Activity, Forecast, Progress};
+pub use veleros::{UnknownVelero, VeleroParts, VeleroVersion, ensure_velero};

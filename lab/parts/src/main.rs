@@ -1,10 +1,13 @@
-//! By hand: `cargo run -p leeward-lab-parts -- {preflight|install|build|paths}`.
+//! By hand: `cargo run -p leeward-lab-parts -- {preflight|install|build|paths|velero VERSION}`.
 
 use std::error::Error;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use leeward_lab_parts::{Progress, ensure_guest_kernel, ensure_parts, install_debian_packages, preflight, prepare};
+use leeward_lab_parts::{
+    Progress, VeleroVersion, ensure_guest_kernel, ensure_parts, ensure_velero, install_debian_packages, preflight,
+    prepare,
+};
 
 /// Makes ready what the lab needs.
 #[derive(Debug, Parser)]
@@ -23,6 +26,11 @@ enum Order {
     Build,
     /// All of it, then print the paths as JSON.
     Paths,
+    /// Build a Velero of another version, then print the paths as JSON.
+    Velero {
+        /// 1.14.1, 1.16.2 or 1.18.2.
+        version: VeleroVersion,
+    },
 }
 
 fn main() -> ExitCode {
@@ -45,6 +53,7 @@ fn run(order: Order) -> Result<(), Box<dyn Error>> {
             ensure_parts(&progress)?;
             ensure_guest_kernel(&progress)?;
         }
+        Order::Velero { version } => println!("{:#}", serde_json::to_value(ensure_velero(version, &progress)?)?),
         Order::Paths => println!("{:#}", serde_json::to_value(prepare(&progress)?)?),
     }
     Ok(())

@@ -156,6 +156,6 @@ pub(crate) fn missing_mebibytes(cache: &Cache) -> u64 {
 }
 
 /// The lab's Go modules in this checkout.
-fn sources() -> PathBuf {
+pub(crate) fn sources() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("go")
 }

@@ -90,6 +90,31 @@ pub(crate) const VELERO: Recipe = Recipe {
     mebibytes: 2400,
 };
 
+/// Not among [`RECIPES`]: built when a matrix asks for it.
+pub(crate) const VELERO_1_16: Recipe = Recipe {
+    name: "velero-1.16",
+    settings: &[
+        "github.com/vmware-tanzu/velero/pkg/buildinfo.Version=v1.16.2",
+        "github.com/vmware-tanzu/velero/pkg/buildinfo.GitTreeState=clean",
+    ],
+    seconds: 139,
+    mebibytes: 1500,
+    ..VELERO
+};
+
+/// Not among [`RECIPES`]: built when a matrix asks for it.
+pub(crate) const VELERO_1_14: Recipe = Recipe {
+    name: "velero-1.14",
+    settings: &[
+        "github.com/vmware-tanzu/velero/pkg/buildinfo.Version=v1.14.1",
+        "github.com/vmware-tanzu/velero/pkg/buildinfo.GitTreeState=clean",
+    ],
+    seconds: 82,
+    mebibytes: 1500,
+    ..VELERO
+};
+
+/// One for all three Veleros: what Velero and an object store's plug-in say to each other is the same in all of them.
 pub(crate) const VELERO_PLUGIN_FOR_AWS: Recipe = Recipe {
     name: "velero-plugin-for-aws",
     source: Source::Published("github.com/vmware-tanzu/velero-plugin-for-aws/velero-plugin-for-aws@v1.14.3"),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
+use crate::velero::VeleroBuild;
 
 /// Everything a lab is made of. All paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +24,7 @@ pub struct Inputs {
     pub csi_snapshotter: PathBuf,
     /// The CSI csi-provisioner.
     pub csi_provisioner: PathBuf,
-    /// YAML files with the CRDs of Velero, the snapshots and KubeVirt.
+    /// YAML files with the CRDs of Velero, the snapshots and KubeVirt, each with a name of its own.
     pub crds: Vec<PathBuf>,
     /// The lab's CSI driver.
     pub lab_csi: PathBuf,
@@ -57,6 +58,17 @@ const SYSTEM: [(&str, &str); 13] = [
 ];
 
 impl Inputs {
+    /// The same lab with this Velero at both sites.
+    #[must_use]
+    pub fn with_velero(mut self, build: VeleroBuild) -> Self {
+        self.velero = build.velero;
+        self.velero_plugin_for_aws = build.velero_plugin_for_aws;
+        // CRD files are told apart by their names alone.
+        self.crds.retain(|file| file.file_name() != build.crds.file_name());
+        self.crds.insert(0, build.crds);
+        self
+    }
+
     /// Refuses when a file is missing, naming the first.
     pub(crate) fn check(&self) -> Result<(), LabError> {
         let files = [

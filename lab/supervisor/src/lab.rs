@@ -19,7 +19,7 @@ use crate::root::{Root, State};
 use crate::secrets::Secrets;
 use crate::sweep::sweep;
 use crate::topology::Topology;
-use crate::velero::PluginSet;
+use crate::velero::{PluginSet, VeleroBuild};
 use crate::{network, objects, probe, sshd, start, velero};
 
 /// A lab that is up. It goes on running when this is dropped and when the program ends; only [`Lab::down`] ends it.
@@ -187,7 +187,7 @@ impl Lab {
 
     /// `velero` for a site.
     pub fn velero(&self, site: Site) -> Command {
-        let mut command = Command::new(&self.inputs.velero);
+        let mut command = Command::new(velero::program(&self.root, site));
         command.arg("--kubeconfig").arg(self.kubeconfig(site)).env("NO_PROXY", "*");
         command
     }
@@ -267,6 +267,24 @@ impl Lab {
         start::forget_validation(&cluster).await?;
         self.start_proc(site, "velero").await?;
         start::wait_for_velero(&self.root, &cluster, self.topology.find(site, "velero")?).await
+    }
+
+    /// Puts another version of Velero in the place of a site's, with its CRDs and these plug-ins, and waits until its
+    /// backup location is available again. What Velero stored in the cluster and in the bucket stays.
+    ///
+    /// Interrupted, it leaves the site without a running Velero; calling it again goes on.
+    pub async fn swap_velero(&self, site: Site, build: &VeleroBuild, plugins: PluginSet) -> Result<()> {
+        build.check()?;
+        let crds = objects::read_crds(std::slice::from_ref(&build.crds)).await?;
+        self.stop_proc(site, "velero").await?;
+        objects::apply_crds(&self.cluster(site).await?, &crds).await?;
+        velero::link(&self.root, site, &build.velero, &build.velero_plugin_for_aws)?;
+        self.restart_velero(site, plugins).await
+    }
+
+    /// The version of a site's Velero, as its program says it, such as `v1.18.2`.
+    pub async fn velero_version(&self, site: Site) -> Result<String> {
+        velero::version(&self.root, site).await
     }
 
     /// What Velero loads at each site.

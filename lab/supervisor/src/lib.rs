@@ -52,4 +52,4 @@ pub use secrets::Secrets;
 pub use seed::seed_shop;
 pub use site::API_PORT;
 pub use topology::Topology;
-pub use velero::PluginSet;
+pub use velero::{PluginSet, VeleroBuild};

@@ -90,6 +90,7 @@ impl Start<'_> {
             ganesha::prepare(self.root, site)?;
             sshd::prepare(self.root, site)?;
             rsyncd::prepare(self.root, site)?;
+            velero::link(self.root, site, &self.inputs.velero, &self.inputs.velero_plugin_for_aws)?;
             velero::prepare(self.root, site, self.inputs, &PluginSet::Leeward, self.secrets)
         };
         tokio::try_join!(files, site::prepare(self.root, site, self.secrets), export::mount(self.root, site))

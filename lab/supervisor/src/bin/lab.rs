@@ -1,10 +1,10 @@
 //! `lab`: brings the lab up from a file of paths, shows it, breaks it, takes it down.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use leeward_lab::{Inputs, Lab, Lines, Place, PluginSet, Root, Site};
+use leeward_lab::{Inputs, Lab, Lines, Place, PluginSet, Root, Site, VeleroBuild};
 
 /// The lab of two sites. Its folder is $LEEWARD_LAB or /var/lib/leeward-lab.
 #[derive(Debug, Parser)]
@@ -61,6 +61,9 @@ enum Action {
         /// Without Leeward's plug-ins.
         #[arg(long)]
         plain: bool,
+        /// In another version: a JSON file with the paths `velero`, `velero_plugin_for_aws` and `crds`.
+        #[arg(long, value_name = "FILE")]
+        build: Option<PathBuf>,
     },
 }
 
@@ -70,9 +73,7 @@ async fn main() -> Result<()> {
     let progress = Lines::default();
     match Arguments::parse().command {
         Action::Up { inputs } => {
-            let text = fs_err::read(&inputs)?;
-            let inputs: Inputs =
-                serde_json::from_slice(&text).with_context(|| format!("reading {}", inputs.display()))?;
+            let inputs: Inputs = read(&inputs)?;
             tokio::select! {
                 up = Lab::up(&root, &inputs, &progress) => up.map(drop),
                 stopped = tokio::signal::ctrl_c() => {
@@ -111,9 +112,17 @@ async fn main() -> Result<()> {
             }
             Ok(())
         }
-        Action::Velero { site, plain } => {
+        Action::Velero { site, plain, build } => {
             let plugins = if plain { PluginSet::Plain } else { PluginSet::Leeward };
-            Lab::attach(&root)?.restart_velero(site, plugins).await
+            let lab = Lab::attach(&root)?;
+            match build {
+                Some(build) => lab.swap_velero(site, &read::<VeleroBuild>(&build)?, plugins).await,
+                None => lab.restart_velero(site, plugins).await,
+            }
         }
     }
+}
+
+fn read<T: serde::de::DeserializeOwned>(file: &Path) -> Result<T> {
+    serde_json::from_slice(&fs_err::read(file)?).with_context(|| format!("reading {}", file.display()))
 }
