@@ -6,6 +6,7 @@ mod check;
 mod demo;
 mod gen_files;
 mod lab;
+mod learning_path;
 mod test;
 #[cfg(test)]
 mod tree;
@@ -33,6 +34,8 @@ enum Command {
     },
     /// Pass all tests, the lab's included.
     Test(test::TestArgs),
+    /// Do what the learning path tells its reader to do.
+    LearningPath,
     /// Formatting, lints, licences, generated files.
     Check,
     /// Write the generated files anew.
@@ -68,6 +71,7 @@ async fn run() -> Result<()> {
         Command::Demo(args) => demo::run(&args).await,
         Command::Lab { command } => lab::run(command).await,
         Command::Test(args) => test::run(&args).await,
+        Command::LearningPath => tokio::task::spawn_blocking(learning_path::run).await?,
         Command::Check => check::run(),
         Command::Gen { check } => gen_files::run(check),
         Command::Bench { command } => bench::run(&command).await,

@@ -33,6 +33,9 @@ pub(crate) async fn run(args: &TestArgs) -> Result<()> {
         binaries::must(&mut tests)?;
     }
     let Some(ready) = ready else { return Ok(()) };
+    if args.only.is_none() {
+        leaves_nothing(&ready).await?;
+    }
     let sites = lab::fresh(&ready).await?;
     let passed = tokio::select! {
         passed = lab_tests(&sites, &ready, args.only.as_deref()) => passed,
@@ -40,6 +43,17 @@ pub(crate) async fn run(args: &TestArgs) -> Result<()> {
     };
     Lab::down(&Root::from_env(), &Lines::default()).await?;
     passed
+}
+
+/// The supervisor is killed, interrupted and repeated on the real machine. It has a lab of its own, so ours must be down.
+async fn leaves_nothing(ready: &binaries::Ready) -> Result<()> {
+    Lab::down(&Root::from_env(), &Lines::default()).await?;
+    let mut inputs = tempfile::NamedTempFile::new()?;
+    serde_json::to_writer(&mut inputs, &ready.inputs)?;
+    let mut test = binaries::cargo();
+    test.args(["test", "--quiet", "--package", "leeward-lab", "--test", "leaves_nothing", "--", "--ignored"]);
+    test.env("LEEWARD_LAB_INPUTS", inputs.path());
+    tokio::task::spawn_blocking(move || binaries::must(&mut test)).await?
 }
 
 async fn lab_tests(sites: &Lab, ready: &binaries::Ready, only: Option<&str>) -> Result<()> {

@@ -162,7 +162,7 @@ async fn show_plan(engine: &Engine, config: &Config, args: &PlanArgs, output: Ou
     let accepted = args.reason.clone().map(|reason| Override { who: user(), reason });
     let request = request(engine, group, (kind, args.to.as_ref()), accepted).await?;
     let plan = engine.plan(group.0, group.1, &request).await?;
-    print(&PlanView(plan), output)?;
+    print(&PlanView::new(plan), output)?;
     Ok(())
 }
 

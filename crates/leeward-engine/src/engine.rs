@@ -23,7 +23,7 @@ use leeward_model::{
         planner::{self, Problem},
     },
     resume::{self, Unfinished},
-    run::{Step, StepPhase},
+    run::Step,
 };
 use leeward_storage::StorageAdapter;
 use std::{
@@ -211,8 +211,7 @@ impl Engine {
         if resume::may_have_started(&run.state) {
             return Err(EngineError::TooLate { run: run.plan.run.clone(), target: run.plan.target.clone() });
         }
-        let begun = |step| run.state.step(step).is_some_and(|state| state.phase != StepPhase::Pending);
-        if run.plan.kind.moves() && begun(Step::TakeEpoch) {
+        if run.plan.kind.moves() && run.state.has_begun(Step::TakeEpoch) {
             rollback::undo(self, group, &run, listener).await?;
         }
         self.abandon(&mut run).await?;

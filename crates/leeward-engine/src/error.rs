@@ -53,6 +53,16 @@ pub enum StateError {
         /// The site it made active.
         active: SiteName,
     },
+    /// The plan of a run was changed after it had been fixed.
+    #[error(
+        "{path} in the object store is not the plan that run {run} was begun with: somebody has changed it; find out who can write to the bucket, then remove the folder of that run and plan anew [LW-0409]"
+    )]
+    PlanChanged {
+        /// The run.
+        run: RunId,
+        /// The object.
+        path: String,
+    },
     /// The epoch is over.
     #[error("{site} does not hold epoch {epoch} any more ({}): this run is over and must not change anything; look at `leeward status` [LW-0406]", now_text(now.as_ref()))]
     Superseded {

@@ -23,7 +23,7 @@ use leeward_model::{
 use leeward_storage::{Access, StorageAdapter, VolumeRef};
 use leeward_velero::LocationState;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// Everything that can be seen of a group.
 ///
@@ -92,9 +92,14 @@ async fn look(
         Some(point) if quiet && storage_problem.is_none() => divergence(site, storage, point, &claims).await?,
         _ => Vec::new(),
     };
+    let empty = match storage_problem {
+        None => storage.empty(&site.name, &volumes(&claims)).await?.into_iter().collect(),
+        Some(_) => BTreeSet::new(),
+    };
     Ok(SiteObserved::Reachable(Box::new(SiteState {
         vms,
         claims,
+        empty,
         bystanders,
         velero_problem,
         storage_problem,
@@ -186,21 +191,21 @@ fn bystanders(pvs: &[Value], claims: &[ClaimObserved]) -> Vec<String> {
         .collect()
 }
 
+/// The volumes behind the claims, as far as their addresses can be read.
+fn volumes(claims: &[ClaimObserved]) -> Vec<VolumeRef> {
+    let volume =
+        |pv: &Value| Some(VolumeRef { key: object_name(pv)?.to_owned(), address: VolumeAddress::from_pv(pv).ok()? });
+    claims.iter().filter_map(|seen| volume(seen.pv.as_ref()?)).collect()
+}
+
 async fn divergence(
     site: &Site,
     storage: &dyn StorageAdapter,
     point: &PointRecord,
     claims: &[ClaimObserved],
 ) -> Result<Vec<DivergenceObserved>, EngineError> {
-    let volumes: Vec<VolumeRef> = claims
-        .iter()
-        .filter_map(|seen| {
-            let pv = seen.pv.as_ref()?;
-            let key = object_name(pv)?.to_owned();
-            point.manifest.volume(&key)?;
-            Some(VolumeRef { key, address: VolumeAddress::from_pv(pv).ok()? })
-        })
-        .collect();
+    let mut volumes = volumes(claims);
+    volumes.retain(|volume| point.manifest.volume(&volume.key).is_some());
     if volumes.is_empty() {
         return Ok(Vec::new());
     }

@@ -8,12 +8,7 @@ use crate::{
     state::RunRecord,
     vms,
 };
-use leeward_model::{
-    group::GroupSpec,
-    journal::WitnessRecord,
-    plan::observed::ObjectRef,
-    run::{Step, StepPhase},
-};
+use leeward_model::{group::GroupSpec, journal::WitnessRecord, plan::observed::ObjectRef, run::Step};
 
 /// Makes the run's source active again.
 ///
@@ -26,7 +21,6 @@ pub(crate) async fn undo(
     listener: &dyn Listener,
 ) -> Result<(), EngineError> {
     let plan = &run.plan;
-    let begun = |step| run.state.step(step).is_some_and(|state| state.phase != StepPhase::Pending);
     let epoch = plan.epoch.next();
     let record = WitnessRecord {
         epoch,
@@ -39,16 +33,18 @@ pub(crate) async fn undo(
     };
     engine.state.claim_epoch(&plan.group, &record).await?;
     listener.hear(Told::Note(&format!("{} is active again, from epoch {epoch} on", plan.source)));
-    if begun(Step::Present) {
+    if run.state.has_begun(Step::Present) {
         engine.storage.fence(&plan.target).await?;
         listener.hear(Told::Note(&format!("{} is fenced again", plan.target)));
     }
-    if begun(Step::FenceSource) {
+    if run.state.has_begun(Step::FenceSource) {
         engine.storage.unfence(&plan.source).await?;
         listener.hear(Told::Note(&format!("{} can be written again", plan.source)));
     }
-    let Some(site) = engine.sites.get(&plan.source).filter(|_| begun(Step::StopVms)) else { return Ok(()) };
-    let stopped: Vec<ObjectRef> = plan.vms.iter().filter(|vm| vm.on).map(|vm| vm.vm.clone()).collect();
+    let Some(site) = engine.sites.get(&plan.source).filter(|_| run.state.has_begun(Step::StopVms)) else {
+        return Ok(());
+    };
+    let stopped: Vec<ObjectRef> = plan.vms.iter().filter(|vm| vm.on && vm.runnable).map(|vm| vm.vm.clone()).collect();
     engine.state.hold(&plan.group, epoch, &plan.source).await?;
     vms::start(site, &stopped).await?;
     vms::wait_up(site, &stopped, group.confirm).await?;

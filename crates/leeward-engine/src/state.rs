@@ -41,6 +41,14 @@ pub struct PointRecord {
     pub at: jiff::Timestamp,
 }
 
+/// A plan in the store, with what it was when it was fixed.
+#[derive(Debug, Serialize, Deserialize)]
+struct FixedPlan {
+    /// [`Plan::fingerprint`].
+    sha256: String,
+    plan: Plan,
+}
+
 /// A run in the store.
 #[derive(Debug, Clone)]
 pub struct RunRecord {
@@ -183,7 +191,11 @@ impl State {
     }
 
     async fn run(&self, group: &GroupName, number: u64) -> Result<RunRecord, StateError> {
-        let plan: Plan = self.read(&self.path(group, &format!("runs/{number:06}/plan.json"))).await?;
+        let path = self.path(group, &format!("runs/{number:06}/plan.json"));
+        let FixedPlan { sha256, plan } = self.read(&path).await?;
+        if plan.fingerprint() != sha256 {
+            return Err(StateError::PlanChanged { run: plan.run, path: path.to_string() });
+        }
         let journal = self.path(group, &format!("runs/{number:06}/journal"));
         let mut entries: Vec<Entry> = Vec::new();
         for name in self.names(&journal).await? {
@@ -205,10 +217,11 @@ impl State {
             Some(run) => return Err(StateError::RunOpen { run: run.plan.run.clone(), kind: run.plan.kind }),
         };
         let path = self.path(&plan.group, &format!("runs/{number:06}/plan.json"));
-        if self.create(&path, plan).await? {
-            Ok(RunRecord { number, plan: plan.clone(), state: RunState::new(plan) })
+        let fixed = FixedPlan { sha256: plan.fingerprint(), plan: plan.clone() };
+        if self.create(&path, &fixed).await? {
+            Ok(RunRecord { number, plan: fixed.plan, state: RunState::new(plan) })
         } else {
-            let other: Plan = self.read(&path).await?;
+            let FixedPlan { plan: other, .. } = self.read(&path).await?;
             Err(StateError::RunOpen { run: other.run, kind: other.kind })
         }
     }

@@ -72,17 +72,7 @@ pub(crate) fn plan(kind: RunKind, epoch: u64) -> Plan {
     });
     let vms = vec![VmObserved { vm: object("db"), halted: false, running: true, claims: vec!["db-disk".to_owned()] }];
     let claims = vec![ClaimObserved { claim: object("db-disk"), pv: Some(pv), snapshot_class: Some("nfs".to_owned()) }];
-    let state = |vms, claims| {
-        SiteObserved::Reachable(Box::new(SiteState {
-            vms,
-            claims,
-            bystanders: Vec::new(),
-            velero_problem: None,
-            storage_problem: None,
-            fenced: false,
-            divergence: Vec::new(),
-        }))
-    };
+    let state = |vms, claims| SiteObserved::Reachable(Box::new(SiteState { vms, claims, ..SiteState::default() }));
     let at = jiff::Timestamp::from_second(1_763_834_701).unwrap();
     let point = PointObserved {
         point: PointId::parse("rp-1").unwrap(),

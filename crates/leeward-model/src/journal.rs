@@ -154,6 +154,12 @@ impl RunState {
         Self { steps, outcome: None, host: None, last: 0 }
     }
 
+    /// Whether the run has the step and was ever at it.
+    #[must_use]
+    pub fn has_begun(&self, step: Step) -> bool {
+        self.step(step).is_some_and(|state| state.phase != StepPhase::Pending)
+    }
+
     /// What the entries of a run add up to.
     ///
     /// # Errors

@@ -5,13 +5,16 @@
 
 /// On a Velero `Backup` (annotation), a `VolumeSnapshot` and a promoted PVC (label): the recovery point it belongs to.
 pub const RECOVERY_POINT: &str = "leeward.io/recovery-point";
+/// On a Velero `Backup` (annotation): how long its snapshots may take to become volumes, in seconds.
+pub const PROMOTION_DEADLINE: &str = "leeward.io/promotion-deadline-seconds";
 /// On everything that Leeward creates (label): the protection group.
 pub const GROUP: &str = "leeward.io/group";
 /// On a promoted PVC (label) and its stored PV (annotation): the claim whose data it holds.
 pub const PROMOTED_FROM: &str = "leeward.io/promoted-from";
 /// On a stored PV (annotation): the reclaim policy of the live PV.
 pub const ORIGINAL_RECLAIM_POLICY: &str = "leeward.io/original-reclaim-policy";
-/// On a PV (annotation): the site whose storage its address names. Direction is read from here, never guessed.
+/// On a stored or landed PV (annotation): the site whose storage its address names. Direction is read from here, never
+/// guessed.
 pub const SITE: &str = "leeward.io/site";
 /// On a rewritten PV (annotation): JSON of the [`crate::rewrite::Trace`].
 pub const REWRITE_TRACE: &str = "leeward.io/rewrite-trace";
@@ -19,8 +22,6 @@ pub const REWRITE_TRACE: &str = "leeward.io/rewrite-trace";
 pub const RUN_STRATEGY: &str = "leeward.io/run-strategy";
 /// On Velero `Backup`s and `Restore`s (label): the run or cycle that created them.
 pub const RUN: &str = "leeward.io/run";
-/// On objects that staging created at the standby site (label): the backup they came from.
-pub const STAGED_FROM: &str = "leeward.io/staged-from";
 
 /// Name of the ConfigMap, in Velero's namespace at each site, that holds the site's name and the site mapping.
 pub const CONFIG_MAP: &str = "leeward-site";

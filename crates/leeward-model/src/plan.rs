@@ -15,6 +15,8 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
 
 /// Version of the plan's form in the journal.
 pub const PLAN_VERSION: u32 = 1;
@@ -45,6 +47,13 @@ pub enum Copy {
         /// Why it cannot be read now.
         why: String,
     },
+    /// Nothing is copied, because the target's own data is the only there is: the source never held any, so no VM that
+    /// uses the volume can have run there.
+    #[serde(rename_all = "camelCase")]
+    Kept {
+        /// Why.
+        why: String,
+    },
     /// There is no copy and none can be made now.
     #[serde(rename_all = "camelCase")]
     Never {
@@ -54,9 +63,15 @@ pub enum Copy {
 }
 
 impl Copy {
-    /// Whether the target has the data once the plan is carried out.
+    /// Whether the data comes to the target with the plan's point.
     #[must_use]
     pub fn arrives(&self) -> bool {
+        !matches!(self, Self::Never { .. } | Self::Kept { .. })
+    }
+
+    /// Whether the target has the data once the plan is carried out.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
         !matches!(self, Self::Never { .. })
     }
 }
@@ -89,6 +104,9 @@ pub struct VmPlan {
     pub vm: ObjectRef,
     /// Whether its owner wants it on.
     pub on: bool,
+    /// Whether it can run at the source: as far as is known, all its disks hold data there.
+    #[serde(default = "yes")]
+    pub runnable: bool,
     /// The claims its disks use.
     pub claims: Vec<String>,
     /// Its wave: lower starts first.
@@ -99,6 +117,10 @@ pub struct VmPlan {
     pub start: bool,
     /// Why not, or what to know about it.
     pub note: Option<String>,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Something that is left out, and why.
@@ -156,6 +178,17 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// SHA-256 (hexadecimal) of the plan as JSON without white space: which plan was shown, agreed to and carried out.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        // Names and numbers only: nothing of it can fail to be written.
+        let text = serde_json::to_vec(self).unwrap_or_default();
+        Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+
     /// The volume of that PV.
     #[must_use]
     pub fn volume(&self, pv: &str) -> Option<&VolumePlan> {

@@ -76,6 +76,13 @@ pub trait StorageAdapter: Send + Sync {
     /// [`StorageError::NewestPoint`] for the group's newest point there.
     async fn withdraw(&self, site: &SiteName, group: &GroupName, point: &PointId) -> Result<(), StorageError>;
 
+    /// The keys of those `volumes` that hold no data at the site: nothing is at their address, or only an empty folder. A
+    /// volume whose address is not on the site's storage is not among them.
+    ///
+    /// # Errors
+    /// An unreachable site.
+    async fn empty(&self, site: &SiteName, volumes: &[VolumeRef]) -> Result<Vec<String>, StorageError>;
+
     /// How far the live volumes at the site have moved away from the point: one entry for each of `volumes`, in their order.
     ///
     /// # Errors

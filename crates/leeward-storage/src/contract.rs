@@ -48,6 +48,7 @@ pub async fn data(bed: &dyn Bed) {
     presenting_keeps_what_it_replaces(bed).await;
     only_what_the_point_holds_is_presented(bed).await;
     the_newest_point_stays(bed).await;
+    volumes_without_data_are_named(bed).await;
     divergence_tells_same_from_changed(bed).await;
     the_other_direction_works(bed).await;
     a_site_makes_a_point_of_its_own_disks(bed).await;
@@ -304,6 +305,19 @@ async fn the_newest_point_stays(bed: &dyn Bed) {
     bed.adapter().verify(&to, &left[0]).await.unwrap();
     let refused = bed.adapter().withdraw(&to, &group(of), &point("rp-2")).await;
     assert!(matches!(refused, Err(StorageError::NewestPoint { .. })), "the only point stays, too: {refused:?}");
+}
+
+async fn volumes_without_data_are_named(bed: &dyn Bed) {
+    let (from, to) = bed.sites();
+    put(bed, "hollow", "b", &image(1)).await;
+    let at = |site: &SiteName, name: &str| VolumeRef {
+        key: format!("pv-hollow-{name}"),
+        address: bed.address(site, &format!("hollow-{name}")),
+    };
+    let volumes = [at(&from, "a"), at(&from, "b"), at(&from, "c")];
+    assert_eq!(bed.adapter().empty(&from, &volumes).await.unwrap(), ["pv-hollow-a", "pv-hollow-c"]);
+    assert_eq!(bed.adapter().empty(&to, &[at(&to, "b")]).await.unwrap(), ["pv-hollow-b"], "it was never copied there");
+    assert!(bed.adapter().empty(&from, &[]).await.unwrap().is_empty());
 }
 
 async fn divergence_tells_same_from_changed(bed: &dyn Bed) {

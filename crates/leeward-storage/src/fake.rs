@@ -30,6 +30,7 @@ pub enum Verb {
     IsFenced,
     Present,
     Withdraw,
+    Empty,
     Divergence,
 }
 
@@ -255,6 +256,7 @@ impl Verb {
             Self::IsFenced => "is_fenced",
             Self::Present => "present",
             Self::Withdraw => "withdraw",
+            Self::Empty => "empty",
             Self::Divergence => "divergence",
         }
     }

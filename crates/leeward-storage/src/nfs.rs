@@ -101,6 +101,10 @@ impl StorageAdapter for NfsAdapter {
         self.delete_point(site, group, point).await
     }
 
+    async fn empty(&self, site: &SiteName, volumes: &[VolumeRef]) -> Result<Vec<String>, StorageError> {
+        self.find_empty(site, volumes).await
+    }
+
     async fn divergence(
         &self,
         site: &SiteName,

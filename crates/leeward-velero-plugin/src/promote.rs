@@ -4,13 +4,11 @@
 //! follows from claim and point, so that doing it again finds it; a claim that has that name but is not it is never used.
 
 use crate::{quantity, view};
-use leeward_model::keys::{GROUP, PROMOTED_FROM, RECOVERY_POINT};
+use leeward_model::keys::{GROUP, PROMOTED_FROM, PROMOTION_DEADLINE, RECOVERY_POINT};
 use leeward_model::name::{InvalidName, PointId};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
-/// On a Velero `Backup` (annotation): how long its snapshots may take to become volumes, in seconds.
-pub(crate) const DEADLINE: &str = "leeward.io/promotion-deadline-seconds";
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(300);
 const MAX_DEADLINE_SECONDS: u64 = 24 * 3600;
 /// What a label's value may be long.
@@ -40,7 +38,7 @@ pub(crate) enum PromoteError {
     #[error("the Backup's annotation {RECOVERY_POINT} does not name a recovery point; correct it [LW-0610]")]
     Point(#[source] InvalidName),
     #[error(
-        "the Backup's annotation {DEADLINE} is {0:?}; give whole seconds between 1 and {MAX_DEADLINE_SECONDS} [LW-0610]"
+        "the Backup's annotation {PROMOTION_DEADLINE} is {0:?}; give whole seconds between 1 and {MAX_DEADLINE_SECONDS} [LW-0610]"
     )]
     Deadline(String),
     #[error(
@@ -69,7 +67,7 @@ pub(crate) enum PromoteError {
 pub(crate) fn request(backup: &Value) -> Result<Option<Request>, PromoteError> {
     let Some(point) = view::annotation(backup, RECOVERY_POINT) else { return Ok(None) };
     let point = PointId::parse(point).map_err(PromoteError::Point)?;
-    let deadline = match view::annotation(backup, DEADLINE) {
+    let deadline = match view::annotation(backup, PROMOTION_DEADLINE) {
         None => DEFAULT_DEADLINE,
         Some(text) => match text.parse() {
             Ok(seconds @ 1..=MAX_DEADLINE_SECONDS) => Duration::from_secs(seconds),

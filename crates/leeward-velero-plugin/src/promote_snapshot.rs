@@ -8,7 +8,7 @@ use crate::cluster::{CLAIMS, Cluster, ClusterError, Created, SNAPSHOTS};
 use crate::promote::{self, PromoteError, Promotion, Request, State};
 use crate::view;
 use futures::{StreamExt as _, future};
-use leeward_model::keys::RECOVERY_POINT;
+use leeward_model::keys::{PROMOTION_DEADLINE, RECOVERY_POINT};
 use leeward_model::name::PointId;
 use serde_json::Value;
 use std::collections::HashMap;
@@ -61,7 +61,7 @@ enum NotPromoted {
         "PersistentVolumeClaim {promoted}, to which VolumeSnapshot {snapshot} of claim {claim} is promoted, did not become \
          Bound within {seconds} s; last event: {event}. See to what the event says, or allow more time with the Backup's \
          annotation {key}, then back up again [LW-0616]",
-        key = promote::DEADLINE
+        key = PROMOTION_DEADLINE
     )]
     Late { promoted: String, snapshot: String, claim: String, seconds: u64, event: String },
     #[error(

@@ -122,9 +122,9 @@ fn a_backup_says_which_point_and_how_long() {
     assert_eq!(request(&backup(json!({}))), Ok(None));
     let of = |annotations| request(&backup(annotations)).map(|r| r.unwrap().deadline.as_secs());
     assert_eq!(of(json!({RECOVERY_POINT: "rp-1"})), Ok(300));
-    assert_eq!(of(json!({RECOVERY_POINT: "rp-1", DEADLINE: "7"})), Ok(7));
+    assert_eq!(of(json!({RECOVERY_POINT: "rp-1", PROMOTION_DEADLINE: "7"})), Ok(7));
     for bad in ["0", "-1", "5m", "86401"] {
-        let text = of(json!({RECOVERY_POINT: "rp-1", DEADLINE: bad})).unwrap_err().to_string();
+        let text = of(json!({RECOVERY_POINT: "rp-1", PROMOTION_DEADLINE: bad})).unwrap_err().to_string();
         assert!(text.contains(bad) && text.contains("LW-0610"), "{text}");
     }
     assert!(of(json!({RECOVERY_POINT: "RP 1"})).is_err());

@@ -22,6 +22,9 @@ const MEMORY_MIB: u64 = 6 * 1024;
 /// Free disk a running lab needs, over and above what its parts take to build.
 const LAB_DISK_MIB: u64 = 3 * 1024;
 
+/// What cargo writes for `cargo xtask test` (9.4 GiB, measured).
+const TARGET_DISK_MIB: u64 = 10 * 1024;
+
 /// The lab's bridge, the only interface of the machine's own namespace that may be in the lab's range.
 const BRIDGE: &str = "lwbr0";
 
@@ -191,28 +194,73 @@ fn memory(meminfo: &str) -> Option<Failure> {
     (free < MEMORY_MIB).then_some(Failure::Memory { free })
 }
 
-/// Go's two caches may lie on other disks than the lab's.
+/// A folder that something needs room in.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    path: PathBuf,
+    variable: &'static str,
+    what: What,
+}
+
+/// What takes the room. Several folders of one purpose on one disk share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Lab,
+    Parts,
+    Target,
+}
+
 fn disks() -> Vec<Failure> {
     let Ok(cache) = Cache::from_env() else { return Vec::new() };
     let building = parts::missing_mebibytes(&cache);
-    let mut places = vec![(cache.root().to_owned(), "LEEWARD_CACHE")];
+    let lab = std::env::var_os("LEEWARD_LAB").map_or_else(|| PathBuf::from("/var/lib/leeward-lab"), PathBuf::from);
+    let mut places = vec![
+        Place { path: lab, variable: "LEEWARD_LAB", what: What::Lab },
+        Place { path: cache.root().to_owned(), variable: "LEEWARD_CACHE", what: What::Parts },
+    ];
     if building > 0 {
         for variable in ["GOCACHE", "GOMODCACHE"] {
             if let Ok(path) = run::output(Command::new("go").args(["env", variable])) {
-                places.push((PathBuf::from(String::from_utf8_lossy(&path).trim()), variable));
+                let path = PathBuf::from(String::from_utf8_lossy(&path).trim());
+                places.push(Place { path, variable, what: What::Parts });
             }
         }
     }
-    let mut checked = Vec::new();
-    let mut failures = Vec::new();
-    for (path, variable) in places {
-        let Some((disk, free)) = free_mebibytes(&path) else { continue };
-        if !checked.contains(&disk) {
-            checked.push(disk);
-            failures.extend(space(&path, free, LAB_DISK_MIB + building, variable));
+    // Cargo has put this program beside those that it is about to build.
+    let target = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
+    if let Some(path) = target.filter(|folder| !folder.join("leeward").exists()) {
+        places.push(Place { path, variable: "CARGO_TARGET_DIR", what: What::Target });
+    }
+    let needed = |what| match what {
+        What::Lab => LAB_DISK_MIB,
+        What::Parts => building,
+        What::Target => TARGET_DISK_MIB,
+    };
+    shortages(&places, free_mebibytes, needed)
+}
+
+/// Compares what is needed on each disk with what is free there.
+fn shortages(
+    places: &[Place],
+    free_on: impl Fn(&Path) -> Option<(u64, u64)>,
+    needed: impl Fn(What) -> u64,
+) -> Vec<Failure> {
+    let mut disks: Vec<(u64, u64, Vec<&Place>)> = Vec::new();
+    for place in places {
+        let Some((disk, free)) = free_on(&place.path) else { continue };
+        match disks.iter_mut().find(|(known, ..)| *known == disk) {
+            Some((.., on_it)) if on_it.iter().any(|other| other.what == place.what) => {}
+            Some((.., on_it)) => on_it.push(place),
+            None => disks.push((disk, free, vec![place])),
         }
     }
-    failures
+    let short = disks.iter().filter_map(|(_, free, on_it)| {
+        let sum = on_it.iter().map(|place| needed(place.what)).sum();
+        // The one that takes most is the one to move.
+        let largest = on_it.iter().max_by_key(|place| needed(place.what))?;
+        space(&largest.path, *free, sum, largest.variable)
+    });
+    short.collect()
 }
 
 fn space(path: &Path, free: u64, needed: u64, variable: &'static str) -> Option<Failure> {
@@ -317,6 +365,36 @@ mod tests {
         assert_eq!(space(Path::new("/c"), 4000, 4000, "LEEWARD_CACHE"), None);
         let full = space(Path::new("/c"), 3999, 4000, "LEEWARD_CACHE").unwrap().to_string();
         assert!(full.contains("3999") && full.contains("/c") && full.contains("LEEWARD_CACHE"), "{full}");
+    }
+
+    #[test]
+    fn what_lies_on_one_disk_is_added_up() {
+        let place = |path: &str, variable, what| Place { path: path.into(), variable, what };
+        let places = [
+            place("/a/lab", "LEEWARD_LAB", What::Lab),
+            place("/a/cache", "LEEWARD_CACHE", What::Parts),
+            place("/a/go", "GOCACHE", What::Parts),
+            place("/b/target", "CARGO_TARGET_DIR", What::Target),
+            place("/c/nowhere", "GOMODCACHE", What::Parts),
+        ];
+        let free = |on_a, on_b| {
+            move |path: &Path| match path.to_str()?.get(..2)? {
+                "/a" => Some((1, on_a)),
+                "/b" => Some((2, on_b)),
+                _ => None,
+            }
+        };
+        let needed = |what| match what {
+            What::Lab => 3,
+            What::Parts => 12,
+            What::Target => 10,
+        };
+        assert_eq!(shortages(&places, free(15, 10), needed), []);
+        let short = |path: &str, free, needed, variable| Failure::Disk { path: path.into(), free, needed, variable };
+        assert_eq!(
+            shortages(&places, free(14, 9), needed),
+            [short("/a/cache", 14, 15, "LEEWARD_CACHE"), short("/b/target", 9, 10, "CARGO_TARGET_DIR")]
+        );
     }
 
     #[test]

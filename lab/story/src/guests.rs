@@ -119,14 +119,28 @@ pub fn count(lab: &Lab, site: Site, vm: &str) -> Result<usize> {
 /// # Errors
 /// They do not come within `deadline`; what the guests said is part of the error.
 pub async fn wait_for_records(lab: &Lab, site: Site, more: usize, deadline: Duration) -> Result<()> {
+    wait_for_records_of(&GUESTS, lab, site, more, deadline).await
+}
+
+/// As [`wait_for_records`], for some of the guests.
+///
+/// # Errors
+/// As there.
+pub async fn wait_for_records_of(
+    guests: &[(&str, &[&str])],
+    lab: &Lab,
+    site: Site,
+    more: usize,
+    deadline: Duration,
+) -> Result<()> {
     let written = |vm: &str, disk: &str| -> Result<usize> {
         let boots = boots(lab, site, vm)?;
         Ok(boots.iter().map(|boot| boot.records.get(disk).map_or(0, Vec::len)).sum())
     };
     let mut wanted = Vec::new();
-    for (vm, disks) in GUESTS {
-        for disk in disks {
-            wanted.push((vm, *disk, written(vm, disk)? + more));
+    for (vm, disks) in guests {
+        for disk in *disks {
+            wanted.push((*vm, *disk, written(vm, disk)? + more));
         }
     }
     let began = Instant::now();

@@ -10,7 +10,7 @@ use leeward_lab_story::{
     parts::{self, Stage},
 };
 use serde_json::{Value, json};
-use stage::{at_home, on_the_lab, refused, with_fault};
+use stage::{at_home, killed_behind, on_the_lab, refused, with_fault};
 use std::os::unix::fs::FileExt;
 
 /// Deletes the group's objects at its standby, data left alone, so that the next restore has to make them anew.
@@ -189,14 +189,6 @@ fn nothing_lost(stage: &Stage<'_>, step: &str, target: Site, boots: &[usize]) ->
             );
         }
     }
-    Ok(())
-}
-
-/// Calls a move and kills it behind a step.
-async fn killed_behind(stage: &Stage<'_>, args: &[&str], step: &str) -> Result<()> {
-    let done = format!("{step}: done");
-    let killed = stage.leeward.call_until(args, &|line| eprintln!("   {line}"), |line| line.contains(&done)).await?;
-    anyhow::ensure!(killed.code.is_none(), "it was not killed behind {step}: {:?}", killed.code);
     Ok(())
 }
 

@@ -148,21 +148,36 @@ fn a_full_standby_is_said_before_anything_is_lost() {
     on_the_lab(async |stage| {
         at_home(stage).await?;
         let filler: PathBuf = stage.lab.export(Site::West).join("filler");
+        let test = async {
+            // What was deleted before frees its room at any time: when the file server closes it, when XFS gets round to
+            // it. So the room is taken until the call is over.
+            let path = filler.clone();
+            let keep_full = async {
+                loop {
+                    let path = path.clone();
+                    tokio::task::spawn_blocking(move || fill(&path)).await??;
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                }
+            };
+            tokio::select! {
+                refused = refused(stage, &["cycle", "shop"], 1, &["west", "full"]) => refused.map(drop),
+                filled = keep_full => filled,
+            }
+        };
+        let undo = async { Ok(fs_err::remove_file(&filler)?) };
         let fault = async {
             let path = filler.clone();
             tokio::task::spawn_blocking(move || fill(&path)).await?
         };
-        let test = async { refused(stage, &["cycle", "shop"], 1, &["west", "full"]).await.map(drop) };
-        let undo = async { Ok(fs_err::remove_file(&filler)?) };
         with_fault(fault, test, undo).await?;
         stage.leeward.done(&["cycle", "shop"], &|line| eprintln!("   {line}")).await.map(drop)
     });
 }
 
-/// Takes all the room there is on the file system.
+/// Takes all the room that is left on the file system.
 fn fill(path: &std::path::Path) -> Result<()> {
-    let file = std::fs::File::create(path)?;
-    let mut length = 0;
+    let file = std::fs::File::options().create(true).append(true).open(path)?;
+    let mut length = file.metadata()?.len();
     // The last blocks go one by one: the file's own extents take room, too.
     for piece in [256 << 20, 1 << 20, 64 << 10, 4 << 10] {
         while rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), length, piece).is_ok() {
@@ -232,6 +247,17 @@ async fn goes_on_after(
     let (called, helped) = tokio::join!(call, help);
     helped?;
     called.map(drop)
+}
+
+#[test]
+fn a_velero_that_is_down_is_waited_for_by_name() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        let process = name_of(stage, Place::Site(Site::East), "velero")?;
+        stage.lab.stop_proc(Site::East, &process).await?;
+        let back = stage.lab.start_proc(Site::East, &process);
+        goes_on_after(stage, &["cycle", "shop"], "is Velero's server running in namespace velero of site east?", back).await
+    });
 }
 
 #[test]

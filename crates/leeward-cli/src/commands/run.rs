@@ -118,7 +118,7 @@ fn announce(plan: &Plan) {
 }
 
 fn ask(plan: &Plan) -> bool {
-    eprintln!("{}", PlanView(plan.clone()).table());
+    eprintln!("{}", PlanView::new(plan.clone()).table());
     confirmed("Carry this out?")
 }
 

@@ -6,21 +6,38 @@ use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write;
 
-/// A plan.
+/// A plan, with what it can be told by.
 #[derive(Debug, Serialize)]
-#[serde(transparent)]
-pub(crate) struct PlanView(pub(crate) Plan);
+pub(crate) struct PlanView {
+    #[serde(flatten)]
+    plan: Plan,
+    sha256: String,
+}
+
+impl PlanView {
+    pub(crate) fn new(plan: Plan) -> Self {
+        Self { sha256: plan.fingerprint(), plan }
+    }
+}
 
 impl Shown for PlanView {
     fn name(&self) -> String {
-        self.0.run.to_string()
+        self.plan.run.to_string()
     }
 
     fn table(&self) -> String {
-        let plan = &self.0;
+        let plan = &self.plan;
         let mut text = format!(
-            "{} {} of group {}: {} → {}, epoch {} → {}, recovery point {}\n",
-            plan.kind, plan.run, plan.group, plan.source, plan.target, plan.epoch_before, plan.epoch, plan.point
+            "{} {} of group {}: {} → {}, epoch {} → {}, recovery point {}, plan {}\n",
+            plan.kind,
+            plan.run,
+            plan.group,
+            plan.source,
+            plan.target,
+            plan.epoch_before,
+            plan.epoch,
+            plan.point,
+            short(&self.sha256)
         );
         let vms: Vec<Vec<String>> = plan
             .vms
@@ -102,12 +119,18 @@ fn shown(value: Option<&Value>) -> String {
     }
 }
 
+/// Enough of a plan's fingerprint for people.
+fn short(sha256: &str) -> &str {
+    sha256.get(..12).unwrap_or(sha256)
+}
+
 fn how(copy: &Copy) -> String {
     match copy {
         Copy::Snapshot { class } => format!("from a snapshot (class {class}), promoted"),
         Copy::Stopped => "from the live volume, its VM stopped".to_owned(),
         Copy::AtPoint { at } => format!("at the target, as of {at}"),
         Copy::Carried { at, why } => format!("stays as of {at}: {why}"),
+        Copy::Kept { why } => format!("what the target has: {why}"),
         Copy::Never { why } => format!("none: {why}"),
     }
 }

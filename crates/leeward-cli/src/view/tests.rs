@@ -52,15 +52,7 @@ fn claim(name: &str, class: Option<&str>) -> ClaimObserved {
 }
 
 fn state(vms: Vec<VmObserved>, claims: Vec<ClaimObserved>) -> SiteState {
-    SiteState {
-        vms,
-        claims,
-        bystanders: Vec::new(),
-        velero_problem: None,
-        storage_problem: None,
-        fenced: false,
-        divergence: Vec::new(),
-    }
+    SiteState { vms, claims, ..SiteState::default() }
 }
 
 /// The shop runs in the east and has been protected once; the web's disk is not in that point.
@@ -137,14 +129,14 @@ fn migrate() -> Plan {
 
 #[test]
 fn plan_tables() {
-    insta::assert_snapshot!("plan_cycle", PlanView(planned(RunKind::Cycle, None, &shop())).table());
-    insta::assert_snapshot!("plan_migrate", PlanView(migrate()).table());
-    insta::assert_snapshot!("plan_failover", PlanView(failover()).table());
+    insta::assert_snapshot!("plan_cycle", PlanView::new(planned(RunKind::Cycle, None, &shop())).table());
+    insta::assert_snapshot!("plan_migrate", PlanView::new(migrate()).table());
+    insta::assert_snapshot!("plan_failover", PlanView::new(failover()).table());
 }
 
 #[test]
 fn plan_json() {
-    let view = PlanView(failover());
+    let view = PlanView::new(failover());
     assert_eq!(view.name(), "failover-20261122-180501");
     insta::assert_json_snapshot!("plan_failover_json", view);
 }
@@ -224,7 +216,8 @@ fn run_json() {
 
 #[test]
 fn tables_have_no_escapes_and_no_ragged_ends() {
-    for text in [PlanView(migrate()).table(), statuses().table(), RunView::new(&carried(migrate(), Vec::new())).table()]
+    for text in
+        [PlanView::new(migrate()).table(), statuses().table(), RunView::new(&carried(migrate(), Vec::new())).table()]
     {
         assert!(!text.contains('\u{1b}'));
         assert!(text.lines().all(|line| line == line.trim_end()), "{text}");

@@ -50,7 +50,11 @@ impl SitesPerformer<'_> {
             .iter()
             .filter_map(|volume| match &volume.copy {
                 Copy::Snapshot { class } => Some((volume, class.as_str())),
-                Copy::Stopped | Copy::AtPoint { .. } | Copy::Carried { .. } | Copy::Never { .. } => None,
+                Copy::Stopped
+                | Copy::AtPoint { .. }
+                | Copy::Carried { .. }
+                | Copy::Kept { .. }
+                | Copy::Never { .. } => None,
             })
             .collect();
         // All are asked for before any is waited for, so that their moments lie close together.
@@ -103,7 +107,7 @@ impl SitesPerformer<'_> {
                 // It has been off since before the plan was made; when, nobody knows, so now is the honest upper bound.
                 Copy::Stopped => volumes.push(live(volume, (self.clock)())),
                 Copy::Carried { .. } | Copy::AtPoint { .. } => carried.push(volume.pv.clone()),
-                Copy::Never { .. } => {}
+                Copy::Kept { .. } | Copy::Never { .. } => {}
             }
         }
         let manifest = self.sync(plan, volumes, carried).await?;

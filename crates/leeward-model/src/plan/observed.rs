@@ -6,7 +6,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A namespaced object's name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -48,12 +48,15 @@ pub struct ClaimObserved {
 }
 
 /// One reachable site.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SiteState {
     /// The group's VMs.
     pub vms: Vec<VmObserved>,
     /// The group's claims, promoted ones left out.
     pub claims: Vec<ClaimObserved>,
+    /// PVs of those claims without any data at their address.
+    #[serde(default)]
+    pub empty: BTreeSet<String>,
     /// PVs on the same storage that are not the group's: what a fence hits besides.
     pub bystanders: Vec<String>,
     /// Why Velero cannot be used there, if it cannot.

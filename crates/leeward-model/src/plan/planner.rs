@@ -11,7 +11,7 @@ pub use error::{PlanError, Problem};
 
 use super::{
     Copy, PLAN_VERSION, Plan, Skipped, VmPlan, VolumePlan,
-    observed::{Observed, PointObserved, Request, SiteObserved, SiteState, VmObserved},
+    observed::{DivergenceObserved, Observed, PointObserved, Request, SiteObserved, SiteState, VmObserved},
 };
 use crate::{
     group::GroupSpec,
@@ -19,6 +19,7 @@ use crate::{
     name::{Epoch, InvalidName, PointId, RunId, SiteName},
     run::{RunKind, Step},
 };
+use volumes::Held;
 
 /// Makes the plan.
 ///
@@ -53,16 +54,18 @@ pub fn plan(request: &Request, group: &GroupSpec, mapping: &Mapping, observed: &
     if problems.is_empty() && vms.is_empty() {
         problems.push(Problem::NoVms { group: observed.group.clone(), site: source.clone() });
     }
-    let volumes =
+    let mut volumes =
         volumes::plan_volumes(request.kind, (vms, claims), (mapping, source, target), (base, recovered), &mut problems);
     if !problems.is_empty() {
         return Err(PlanError(problems));
     }
 
+    let held = Held::new(source_seen, target_seen);
+    volumes::leave_unused_alone(request.kind, vms, &held, (source, base), &mut volumes);
     let stamp = request.at.strftime("%Y%m%d-%H%M%S").to_string();
     let names = Names::new(request.kind, observed.group.as_str(), &stamp, recovered)
         .map_err(|source| PlanError(vec![Problem::Name { source }]))?;
-    let vms = plan_vms(request.kind, vms, &volumes, group);
+    let vms = plan_vms(request.kind, vms, (&volumes, &held), group);
     let (steps, skipped) = steps(request.kind, observed.active.epoch, &volumes, source_seen);
     let epoch_before = observed.active.epoch;
     let first = epoch_before == Epoch(0);
@@ -82,7 +85,7 @@ pub fn plan(request: &Request, group: &GroupSpec, mapping: &Mapping, observed: &
         given_up: target_seen
             .state()
             .filter(|_| request.kind.moves())
-            .map(|state| state.divergence.clone())
+            .map(|state| given_up(&state.divergence, &volumes))
             .unwrap_or_default(),
         loses_since: (request.kind == RunKind::Failover).then(|| oldest(&vms, &volumes)).flatten(),
         accepted: request
@@ -192,20 +195,31 @@ fn recovery_point<'a>(
     point
 }
 
-fn plan_vms(kind: RunKind, vms: &[VmObserved], volumes: &[VolumePlan], group: &GroupSpec) -> Vec<VmPlan> {
+/// What the target has alone and is about to be replaced.
+fn given_up(divergence: &[DivergenceObserved], volumes: &[VolumePlan]) -> Vec<DivergenceObserved> {
+    let is_kept = |pv: &str| volumes.iter().any(|volume| volume.pv == pv && matches!(volume.copy, Copy::Kept { .. }));
+    divergence.iter().filter(|own| !is_kept(&own.pv)).cloned().collect()
+}
+
+fn plan_vms(
+    kind: RunKind,
+    vms: &[VmObserved],
+    (volumes, held): (&[VolumePlan], &Held<'_>),
+    group: &GroupSpec,
+) -> Vec<VmPlan> {
     let mut planned: Vec<VmPlan> = vms
         .iter()
         .map(|seen| {
-            let own: Vec<&VolumePlan> = volumes
-                .iter()
-                .filter(|volume| {
-                    volume.claim.namespace == seen.vm.namespace && seen.claims.contains(&volume.claim.name)
-                })
-                .collect();
-            let missing: Vec<&str> =
-                own.iter().filter(|volume| !volume.copy.arrives()).map(|volume| volume.claim.name.as_str()).collect();
+            let own: Vec<&VolumePlan> = volumes.iter().filter(|volume| volumes::uses(seen, volume)).collect();
+            let named = |wanted: &dyn Fn(&Copy) -> bool| -> Vec<&str> {
+                own.iter().filter(|volume| wanted(&volume.copy)).map(|volume| volume.claim.name.as_str()).collect()
+            };
+            let missing = named(&|copy| !copy.is_there());
+            let kept = named(&|copy| matches!(copy, Copy::Kept { .. }));
             let note = if !missing.is_empty() {
                 Some(format!("the target has no copy of {}", missing.join(", ")))
+            } else if !kept.is_empty() && kept.len() < own.len() {
+                Some(format!("the target's own {} and what is copied there do not belong together", kept.join(", ")))
             } else if seen.halted {
                 Some("it is switched off at the source and stays so".to_owned())
             } else {
@@ -214,6 +228,7 @@ fn plan_vms(kind: RunKind, vms: &[VmObserved], volumes: &[VolumePlan], group: &G
             VmPlan {
                 vm: seen.vm.clone(),
                 on: !seen.halted,
+                runnable: held.is_runnable(seen, volumes),
                 claims: seen.claims.clone(),
                 priority: group.priority(&seen.vm.name),
                 volumes: own.iter().map(|volume| volume.pv.clone()).collect(),
@@ -315,6 +330,9 @@ fn warnings(
             Copy::Never { why } => {
                 warnings.push(format!("{} ({}) has no copy at {to}: {why}", volume.pv, volume.claim))
             }
+            Copy::Kept { why } => {
+                warnings.push(format!("{} ({}) keeps the data that {to} has: {why}", volume.pv, volume.claim));
+            }
             Copy::Snapshot { .. } | Copy::Stopped | Copy::AtPoint { .. } => {}
         }
     }
@@ -327,7 +345,7 @@ fn oldest(vms: &[VmPlan], volumes: &[VolumePlan]) -> Option<jiff::Timestamp> {
         .filter(|volume| vms.iter().any(|vm| vm.start && vm.volumes.contains(&volume.pv)))
         .filter_map(|volume| match &volume.copy {
             Copy::AtPoint { at } | Copy::Carried { at, .. } => Some(*at),
-            Copy::Snapshot { .. } | Copy::Stopped | Copy::Never { .. } => None,
+            Copy::Snapshot { .. } | Copy::Stopped | Copy::Kept { .. } | Copy::Never { .. } => None,
         })
         .min()
 }

@@ -48,15 +48,7 @@ fn claim(name: &str, pv: Value, class: Option<&str>) -> ClaimObserved {
 }
 
 fn state(vms: Vec<VmObserved>, claims: Vec<ClaimObserved>) -> SiteState {
-    SiteState {
-        vms,
-        claims,
-        bystanders: Vec::new(),
-        velero_problem: None,
-        storage_problem: None,
-        fenced: false,
-        divergence: Vec::new(),
-    }
+    SiteState { vms, claims, ..SiteState::default() }
 }
 
 fn shop_vms() -> Vec<VmObserved> {
@@ -187,6 +179,7 @@ fn shown(plan: &Plan) -> String {
             Copy::Stopped => "stopped".to_owned(),
             Copy::AtPoint { at } => format!("at point, {at}"),
             Copy::Carried { at, why } => format!("carried, {at}: {why}"),
+            Copy::Kept { why } => format!("kept: {why}"),
             Copy::Never { why } => format!("never: {why}"),
         };
         let _ = writeln!(text, "  {how}");
@@ -303,6 +296,62 @@ fn a_vm_without_its_disk_is_not_started() {
     assert_eq!(plan.loses_since, Some(at(-3901)));
 }
 
+/// The shop ran in the west after a failover for which there was no copy of the database's log.
+fn away_without_log() -> Observed {
+    let mut observed = away();
+    west(&mut observed).empty = ["pvc-log".to_owned()].into();
+    *east(&mut observed) =
+        SiteState { divergence: east(&mut observed).divergence.clone(), ..state(Vec::new(), shop_claims()) };
+    observed
+}
+
+#[test]
+fn what_never_ran_at_the_source_is_not_copied_over_the_data_it_left_at_home() {
+    let plan = planned(&request(RunKind::Failback, "east"), &away_without_log()).unwrap();
+    insta::assert_snapshot!("failback_kept", shown(&plan));
+    let db = plan.vms.iter().find(|vm| vm.vm.name == "db").unwrap();
+    assert!(db.start && db.on && !db.runnable, "it starts from what is at home");
+    assert!(plan.given_up.is_empty(), "the data at home is kept");
+}
+
+#[test]
+fn a_vm_whose_data_is_nowhere_is_not_started() {
+    let mut observed = away_without_log();
+    east(&mut observed).empty = ["pvc-log".to_owned()].into();
+    let plan = planned(&request(RunKind::Failback, "east"), &observed).unwrap();
+    let db = plan.vms.iter().find(|vm| vm.vm.name == "db").unwrap();
+    assert!(!db.start);
+    assert_eq!(db.note.as_deref(), Some("the target has no copy of db-log"));
+}
+
+#[test]
+fn a_disk_that_another_vm_wrote_is_copied_and_does_not_fit_what_was_kept() {
+    let mut observed = away_without_log();
+    west(&mut observed).vms.push(vm("report", true, &["db-data"]));
+    let plan = planned(&request(RunKind::Failback, "east"), &observed).unwrap();
+    let started: Vec<&str> = plan.vms.iter().filter(|vm| vm.start).map(|vm| vm.vm.name.as_str()).collect();
+    assert!(started.contains(&"report") && !started.contains(&"db"), "{started:?}");
+    assert_eq!(plan.given_up.len(), 1, "what home has of db-data is replaced");
+}
+
+#[test]
+fn a_cycle_does_not_copy_what_is_not_there() {
+    let mut observed = shop();
+    east(&mut observed).empty = ["pvc-batch".to_owned()].into();
+    let plan = planned(&request(RunKind::Cycle, "west"), &observed).unwrap();
+    assert_eq!(plan.volume("pvc-batch").unwrap().copy, Copy::Never { why: "east holds no data of it".to_owned() });
+}
+
+#[test]
+fn another_plan_has_another_fingerprint() {
+    let plan = planned(&request(RunKind::Migrate, "west"), &protected()).unwrap();
+    let mut other = plan.clone();
+    other.volumes[0].object["spec"]["capacity"] = json!({"storage": "1Mi"});
+    assert_eq!(plan.fingerprint().len(), 64);
+    assert_eq!(plan.fingerprint(), plan.clone().fingerprint());
+    assert_ne!(plan.fingerprint(), other.fingerprint());
+}
+
 #[test]
 fn a_plan_survives_json() {
     for (kind, target, observed) in
@@ -310,7 +359,9 @@ fn a_plan_survives_json() {
     {
         let plan = planned(&request(kind, target), &observed).unwrap();
         let text = serde_json::to_string(&plan).unwrap();
-        assert_eq!(serde_json::from_str::<Plan>(&text).unwrap(), plan);
+        let read = serde_json::from_str::<Plan>(&text).unwrap();
+        assert_eq!(read, plan);
+        assert_eq!(read.fingerprint(), plan.fingerprint());
     }
 }
 

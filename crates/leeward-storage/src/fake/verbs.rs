@@ -189,6 +189,16 @@ impl StorageAdapter for InMemory {
         entered.at(Fault::After)
     }
 
+    async fn empty(&self, site: &SiteName, volumes: &[VolumeRef]) -> Result<Vec<String>, StorageError> {
+        let mut entered = self.enter(Verb::Empty, site)?;
+        let here = entered.here()?;
+        let is_empty =
+            |volume: &&VolumeRef| here.live.get(&volume.address.to_string()).is_none_or(|live| live.files.is_empty());
+        let found = volumes.iter().filter(is_empty).map(|volume| volume.key.clone()).collect();
+        entered.at(Fault::After)?;
+        Ok(found)
+    }
+
     async fn divergence(
         &self,
         site: &SiteName,

@@ -11,6 +11,7 @@ use leeward_model::name::SiteName;
 
 const PRESENT: &str = include_str!("scripts/present.sh");
 const COMPARE: &str = include_str!("scripts/compare.sh");
+const EMPTY: &str = include_str!("scripts/empty.sh");
 const MEASURE: &str = include_str!("scripts/measure.sh");
 
 fn in_point<'a>(manifest: &'a PointManifest, volume: &VolumeRef) -> Result<&'a PointVolume, StorageError> {
@@ -62,6 +63,24 @@ impl NfsAdapter {
             }
         }
         Ok(())
+    }
+
+    pub(super) async fn find_empty(&self, site: &SiteName, volumes: &[VolumeRef]) -> Result<Vec<String>, StorageError> {
+        let remote = self.remote(site)?;
+        let placed: Vec<(&str, String)> = volumes
+            .iter()
+            .filter_map(|volume| Some((volume.key.as_str(), place(remote, &volume.key, &volume.address).ok()?)))
+            .collect();
+        if placed.is_empty() {
+            return Ok(Vec::new());
+        }
+        let about = About { remote, group: "", key: "", doing: "looking for volumes without data" };
+        let mut words = vec![remote.top()];
+        words.extend(placed.iter().map(|(_, folder)| folder.as_str()));
+        let output =
+            remote.run(about.doing, Pace::Work, EMPTY, &words).await.map_err(|failure| about.error(failure))?;
+        let marks = output.split(|&byte| byte == 0);
+        Ok(placed.iter().zip(marks).filter(|(_, mark)| mark == b"-").map(|((key, _), _)| (*key).to_owned()).collect())
     }
 
     pub(super) async fn measure_divergence(

@@ -72,3 +72,11 @@ pub(crate) async fn refused(stage: &Stage<'_>, args: &[&str], code: i32, saying:
     }
     Ok(called.talk)
 }
+
+/// Calls a move and kills it behind a step.
+pub(crate) async fn killed_behind(stage: &Stage<'_>, args: &[&str], step: &str) -> Result<()> {
+    let done = format!("{step}: done");
+    let killed = stage.leeward.call_until(args, &|line| eprintln!("   {line}"), |line| line.contains(&done)).await?;
+    anyhow::ensure!(killed.code.is_none(), "it was not killed behind {step}: {:?}", killed.code);
+    Ok(())
+}

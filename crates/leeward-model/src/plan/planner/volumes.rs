@@ -6,12 +6,79 @@ use crate::{
     name::SiteName,
     plan::{
         Copy, VolumePlan,
-        observed::{ClaimObserved, PointObserved, VmObserved},
+        observed::{ClaimObserved, PointObserved, SiteObserved, SiteState, VmObserved},
     },
     rewrite,
     run::RunKind,
 };
 use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// Which volumes hold data where, as far as the sites could be asked.
+pub(super) struct Held<'a> {
+    /// PVs without data at the source.
+    source_empty: Option<&'a BTreeSet<String>>,
+    /// PVs with data at the target.
+    target_has: BTreeSet<&'a str>,
+}
+
+impl<'a> Held<'a> {
+    pub(super) fn new(source: &'a SiteObserved, target: &'a SiteObserved) -> Self {
+        let with_data = |state: &'a SiteState| {
+            let names = state.claims.iter().filter_map(|seen| seen.pv.as_ref()?.pointer("/metadata/name")?.as_str());
+            names.filter(|pv| !state.empty.contains(*pv)).collect()
+        };
+        Self {
+            source_empty: source.state().map(|state| &state.empty),
+            target_has: target.state().map(with_data).unwrap_or_default(),
+        }
+    }
+
+    fn is_empty_at_source(&self, pv: &str) -> bool {
+        self.source_empty.is_some_and(|empty| empty.contains(pv))
+    }
+
+    /// Whether the VM can run at the source. One disk without data is enough that it cannot.
+    pub(super) fn is_runnable(&self, vm: &VmObserved, volumes: &[VolumePlan]) -> bool {
+        !volumes.iter().any(|volume| uses(vm, volume) && self.is_empty_at_source(&volume.pv))
+    }
+}
+
+pub(super) fn uses(vm: &VmObserved, volume: &VolumePlan) -> bool {
+    volume.claim.namespace == vm.vm.namespace && vm.claims.contains(&volume.claim.name)
+}
+
+/// Leaves alone what belongs to VMs that cannot have run at the source, because a failover had no copy of a disk of theirs:
+/// copying the other disks back would replace newer data by older (N3).
+pub(super) fn leave_unused_alone(
+    kind: RunKind,
+    vms: &[VmObserved],
+    held: &Held<'_>,
+    (source, base): (&SiteName, Option<&PointObserved>),
+    volumes: &mut [VolumePlan],
+) {
+    if kind == RunKind::Failover {
+        return;
+    }
+    let runnable: Vec<bool> = vms.iter().map(|vm| held.is_runnable(vm, volumes)).collect();
+    let is_used: Vec<bool> = volumes
+        .iter()
+        .map(|volume| vms.iter().zip(&runnable).any(|(vm, &runnable)| runnable && uses(vm, volume)))
+        .collect();
+    for (volume, _) in volumes.iter_mut().zip(is_used).filter(|(_, is_used)| !is_used) {
+        let why = match held.is_empty_at_source(&volume.pv) {
+            true => format!("{source} holds no data of it"),
+            false => format!("its VM cannot have run at {source}, which lacks another disk of it"),
+        };
+        volume.copy = match (kind, base.and_then(|point| point.volumes.get(&volume.pv))) {
+            (RunKind::Cycle, Some(at)) => Copy::Carried { at: *at, why },
+            (RunKind::Migrate | RunKind::Failback, _) if held.target_has.contains(volume.pv.as_str()) => {
+                Copy::Kept { why }
+            }
+            (RunKind::Cycle | RunKind::Migrate | RunKind::Failback | RunKind::Failover, _) => Copy::Never { why },
+        };
+    }
+}
 
 pub(super) fn plan_volumes(
     kind: RunKind,

@@ -57,14 +57,15 @@ fn any_claims() -> impl Strategy<Value = Vec<ClaimObserved>> {
 fn any_site() -> impl Strategy<Value = SiteObserved> {
     let rarely = |text: &'static str| prop::option::weighted(0.05, Just(text.to_owned()));
     let divergence = prop::collection::vec(any::<u64>(), 0..2);
-    let state = (any_vms(), any_claims(), rarely("velero"), rarely("storage"), any::<bool>(), divergence).prop_map(
-        |(vms, claims, velero_problem, storage_problem, fenced, bytes)| {
+    let empty = prop::collection::btree_set(prop::sample::select(vec!["pvc-db-data", "pvc-db-log", "web-disk"]), 0..2)
+        .prop_map(|names| names.into_iter().map(str::to_owned).collect());
+    let state = (any_vms(), any_claims(), rarely("velero"), rarely("storage"), any::<bool>(), divergence, empty)
+        .prop_map(|(vms, claims, velero_problem, storage_problem, fenced, bytes, empty)| {
             let lost = |bytes| DivergenceObserved { pv: "p".to_owned(), bytes, last_written: None, since: at(0) };
             let divergence = bytes.into_iter().map(lost).collect();
-            let state = SiteState { velero_problem, storage_problem, fenced, divergence, ..state(vms, claims) };
+            let state = SiteState { velero_problem, storage_problem, fenced, divergence, empty, ..state(vms, claims) };
             SiteObserved::Reachable(Box::new(state))
-        },
-    );
+        });
     prop_oneof![5 => state, 1 => Just(SiteObserved::Unreachable("no route".to_owned()))]
 }
 
@@ -103,13 +104,16 @@ fn any_observed() -> impl Strategy<Value = Observed> {
 fn likely_observed() -> impl Strategy<Value = Observed> {
     let seen = (any_vms(), prop::collection::vec(any::<bool>(), 4));
     let volumes = prop::collection::vec(prop::option::weighted(0.7, -5000i64..0), 4);
-    (seen, volumes, any::<bool>(), any::<bool>(), 0..3u64, any_pv("db-data")).prop_map(
-        |((vms, classes), held, gone, home, epoch, odd)| {
+    let pvs = vec!["pvc-data", "pvc-log", "web-disk", "pvc-batch"];
+    let empty = prop::collection::btree_set(prop::sample::select(pvs).prop_map(str::to_owned), 0..3);
+    (seen, volumes, (any::<bool>(), any::<bool>()), 0..3u64, any_pv("db-data"), empty).prop_map(
+        |((vms, classes), held, (gone, home), epoch, odd, empty)| {
             let mut observed = if home { shop() } else { away() };
             let active = observed.active.site.clone();
             observed.active.epoch = Epoch(epoch);
             let source = at_site(&mut observed, active.as_str());
             source.vms = vms;
+            source.empty = empty;
             for (claim, class) in source.claims.iter_mut().zip(classes) {
                 claim.snapshot_class = class.then(|| "nfs-csi".to_owned());
             }
@@ -187,16 +191,28 @@ fn never_a_wrong_disk(plan: &Plan, mapping: &Mapping) {
     }
     for vm in &plan.vms {
         assert_eq!(vm.volumes.len(), vm.claims.len(), "{} has all its disks in the plan", vm.vm);
-        let whole = vm.volumes.iter().all(|pv| plan.volume(pv).unwrap().copy.arrives());
+        let copies = || vm.volumes.iter().map(|pv| &plan.volume(pv).unwrap().copy);
+        let is_kept = |copy: &Copy| matches!(copy, Copy::Kept { .. });
+        let whole = copies().all(Copy::is_there) && (copies().all(is_kept) || !copies().any(is_kept));
         assert!(!vm.start || (whole && vm.on), "{} is started", vm.vm);
         assert!(vm.start || !plan.kind.moves() || vm.note.is_some(), "{} stays off without a word", vm.vm);
+    }
+}
+
+/// N3: what the source does not hold, or cannot have written, replaces nothing at the target.
+fn never_older_over_newer(plan: &Plan, observed: &Observed) {
+    let Some(source) = observed.sites[&plan.source].state().filter(|_| plan.kind != RunKind::Failover) else { return };
+    for volume in &plan.volumes {
+        assert!(!source.empty.contains(&volume.pv) || !matches!(volume.copy, Copy::Stopped | Copy::Snapshot { .. }));
+        let writers = plan.vms.iter().any(|vm| vm.runnable && vm.volumes.contains(&volume.pv));
+        assert!(writers || !plan.kind.moves() || !volume.copy.arrives(), "{}", volume.pv);
     }
 }
 
 /// N5: what is left out is said.
 fn never_a_silent_gap(plan: &Plan, observed: &Observed) {
     for volume in &plan.volumes {
-        if matches!(volume.copy, Copy::Carried { .. } | Copy::Never { .. }) {
+        if matches!(volume.copy, Copy::Carried { .. } | Copy::Kept { .. } | Copy::Never { .. }) {
             assert!(plan.warnings.iter().any(|warning| warning.contains(&volume.claim.to_string())));
         }
     }
@@ -211,7 +227,10 @@ fn never_a_silent_gap(plan: &Plan, observed: &Observed) {
         assert_eq!(place(plan, step), None);
     }
     if plan.kind.moves() {
-        assert_eq!(plan.given_up, observed.sites[&plan.target].state().unwrap().divergence);
+        for own in &observed.sites[&plan.target].state().unwrap().divergence {
+            let is_kept = plan.volume(&own.pv).is_some_and(|volume| matches!(volume.copy, Copy::Kept { .. }));
+            assert_eq!(plan.given_up.contains(own), !is_kept);
+        }
     }
 }
 
@@ -228,6 +247,7 @@ fn check(request: &Request, observed: &Observed) -> bool {
         Ok(plan) => {
             never_two_writers(&plan, request, observed);
             never_a_wrong_disk(&plan, &mapping);
+            never_older_over_newer(&plan, observed);
             never_a_silent_gap(&plan, observed);
             true
         }
@@ -258,7 +278,7 @@ fn the_generators_give_plans_of_every_kind() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
     let mut runner = TestRunner::deterministic();
     let mut plans = BTreeMap::new();
-    for _ in 0..400 {
+    for _ in 0..1200 {
         let request = any_request().new_tree(&mut runner).unwrap().current();
         let observed = likely_observed().new_tree(&mut runner).unwrap().current();
         if check(&request, &observed) {
