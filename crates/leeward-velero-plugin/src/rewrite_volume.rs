@@ -5,6 +5,8 @@
 //! to be the right one; if its claim was deleted since, it is made ready for the new one.
 
 use crate::cluster::{Cluster, VOLUMES};
+use crate::metadata_only::is_velero_s;
+use crate::recover_from;
 use crate::site::Site;
 use crate::view::{self, UnknownOrigin};
 use leeward_model::address::{AddressError, NfsLocation, VolumeAddress};
@@ -101,10 +103,17 @@ impl RestoreItemAction for RewriteVolume {
             tracing::debug!("left out PersistentVolume {name}: it is a promoted snapshot");
             return Ok(RestoreOutput::skip());
         }
+        if is_velero_s(&pv) {
+            return Ok(RestoreOutput::unchanged());
+        }
+        let pv = recover_from::chosen(pv, input.restore)?;
         let wanted = rewritten(&pv, input.restore, self.0.site().await?)?;
         if let Some(existing) = self.0.get(&VOLUMES, None, &name).await? {
             if let Existing::Release(patch) = compare(&existing, &wanted)? {
-                self.0.patch(&VOLUMES, &name, &patch).await?;
+                if self.0.patch(&VOLUMES, None, &name, &patch).await?.is_none() {
+                    // Deleted since it was read, so it is to be made after all.
+                    return Ok(RestoreOutput::changed(wanted.pv));
+                }
                 tracing::info!("PersistentVolume {name} was released; made it ready for its claim");
             }
             return Ok(RestoreOutput::skip());
