@@ -29,3 +29,20 @@ pub const CONFIG_MAP: &str = "leeward-site";
 pub const CONFIG_MAP_SITE: &str = "site";
 /// Key in [`CONFIG_MAP`]: the site mapping, YAML.
 pub const CONFIG_MAP_MAPPING: &str = "mapping.yaml";
+
+/// On a Velero `Backup` (annotation): which snapshots are promoted: `none`, `newest-ready`, `label:<selector>`, `take-now`
+/// or `take-now-frozen`. On a PVC (annotation): `none` leaves that claim out.
+pub const PROMOTE: &str = "leeward.io/promote";
+/// On a Velero `Backup` or `Restore` (annotation), and on a stored PV: `live` or `promoted`, the volume that the restored
+/// claim gets.
+pub const RECOVER_FROM: &str = "leeward.io/recover-from";
+/// On a stored PV (annotation): JSON of the volume that its claim's snapshot was promoted to.
+pub const PROMOTED_VOLUME: &str = "leeward.io/promoted-volume";
+/// On a Velero `Backup` (annotation): `allow` lets Velero take the volumes' data. On a stored PV or PVC: it may have.
+pub const VOLUME_DATA: &str = "leeward.io/volume-data";
+/// On promoted PVCs and snapshots that the plug-in made (label), and so may delete.
+pub const MADE_BY: &str = "leeward.io/made-by";
+/// Before the name of a Velero `Backup`, on what the plug-in made (annotation): that backup needs it.
+pub const USED_BY: &str = "used-by.leeward.io/";
+/// Key in [`CONFIG_MAP`]: which snapshots are promoted, and how.
+pub const CONFIG_MAP_PROMOTE: &str = "promote";

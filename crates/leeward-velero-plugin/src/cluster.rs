@@ -1,13 +1,14 @@
 //! Every call to this site's cluster. Connects at the first one, for Velero starts each plug-in once just to ask its name,
 //! and does not start itself if that fails.
 
+use crate::settings::{Settings, SettingsError};
 use crate::site::{Site, SiteError};
-use futures::{Stream, StreamExt as _};
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use futures::Stream;
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, watch_object};
+use kube::runtime::watcher::{self, watcher};
 use kube::{Client, Config};
 use leeward_model::keys::CONFIG_MAP;
 use serde_json::Value;
@@ -28,16 +29,60 @@ pub(crate) struct Resource {
     plural: &'static str,
 }
 
-pub(crate) const CLAIMS: Resource =
-    Resource { group: "", version: "v1", kind: "PersistentVolumeClaim", plural: "persistentvolumeclaims" };
-pub(crate) const VOLUMES: Resource =
-    Resource { group: "", version: "v1", kind: "PersistentVolume", plural: "persistentvolumes" };
+const fn core(kind: &'static str, plural: &'static str) -> Resource {
+    Resource { group: "", version: "v1", kind, plural }
+}
+
+pub(crate) const CLAIMS: Resource = core("PersistentVolumeClaim", "persistentvolumeclaims");
+pub(crate) const VOLUMES: Resource = core("PersistentVolume", "persistentvolumes");
+pub(crate) const NAMESPACES: Resource = core("Namespace", "namespaces");
+pub(crate) const PODS: Resource = core("Pod", "pods");
+pub(crate) const CONFIG_MAPS: Resource = core("ConfigMap", "configmaps");
+const EVENTS: Resource = core("Event", "events");
+pub(crate) const STORAGE_CLASSES: Resource =
+    Resource { group: "storage.k8s.io", version: "v1", kind: "StorageClass", plural: "storageclasses" };
 pub(crate) const SNAPSHOTS: Resource =
     Resource { group: "snapshot.storage.k8s.io", version: "v1", kind: "VolumeSnapshot", plural: "volumesnapshots" };
-const CONFIG_MAPS: Resource = Resource { group: "", version: "v1", kind: "ConfigMap", plural: "configmaps" };
-const EVENTS: Resource = Resource { group: "", version: "v1", kind: "Event", plural: "events" };
+pub(crate) const SNAPSHOT_CLASSES: Resource = Resource {
+    group: "snapshot.storage.k8s.io",
+    version: "v1",
+    kind: "VolumeSnapshotClass",
+    plural: "volumesnapshotclasses",
+};
+pub(crate) const MACHINES: Resource =
+    Resource { group: "kubevirt.io", version: "v1", kind: "VirtualMachine", plural: "virtualmachines" };
+pub(crate) const RUNNING_MACHINES: Resource =
+    Resource { group: "kubevirt.io", version: "v1", kind: "VirtualMachineInstance", plural: "virtualmachineinstances" };
+pub(crate) const MACHINE_SNAPSHOTS: Resource = Resource {
+    group: "snapshot.kubevirt.io",
+    version: "v1beta1",
+    kind: "VirtualMachineSnapshot",
+    plural: "virtualmachinesnapshots",
+};
+pub(crate) const MACHINE_SNAPSHOT_CONTENTS: Resource = Resource {
+    group: "snapshot.kubevirt.io",
+    version: "v1beta1",
+    kind: "VirtualMachineSnapshotContent",
+    plural: "virtualmachinesnapshotcontents",
+};
+pub(crate) const BACKUPS: Resource = Resource { group: "velero.io", version: "v1", kind: "Backup", plural: "backups" };
 
 impl Resource {
+    /// Its kind.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// Its group and version.
+    pub(crate) fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// Its plural name.
+    pub(crate) fn plural(&self) -> &'static str {
+        self.plural
+    }
+
     fn api_resource(&self) -> ApiResource {
         let gvk = kube::core::GroupVersionKind::gvk(self.group, self.version, self.kind);
         ApiResource::from_gvk_with_plural(&gvk, self.plural)
@@ -63,6 +108,8 @@ pub(crate) enum ClusterError {
     },
     #[error(transparent)]
     Site(#[from] SiteError),
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
 }
 
 /// What a `create` met.
@@ -80,8 +127,12 @@ pub(crate) struct Cluster {
     /// Velero's.
     namespace: String,
     client: OnceCell<Client>,
-    /// Read once per process, which is once per backup or restore.
+    /// Whether Velero was told to take CSI snapshots (`EnableCSI`).
+    csi: bool,
+    /// These are read once per process, which is once per backup or restore.
+    config_map: OnceCell<Option<Value>>,
     site: OnceCell<Site>,
+    settings: OnceCell<Settings>,
 }
 
 impl Cluster {
@@ -96,8 +147,11 @@ impl Cluster {
                 .map(PathBuf::from),
             context: arguments.value("kubecontext").map(str::to_owned),
             namespace: env("VELERO_NAMESPACE").unwrap_or_else(|| "velero".to_owned()),
+            csi: arguments.features().any(|feature| feature == "EnableCSI"),
             client: OnceCell::new(),
+            config_map: OnceCell::new(),
             site: OnceCell::new(),
+            settings: OnceCell::new(),
         }
     }
 
@@ -109,8 +163,11 @@ impl Cluster {
             kubeconfig: None,
             context: None,
             namespace,
+            csi: true,
             client: OnceCell::new_with(Some(client)),
+            config_map: OnceCell::new(),
             site: OnceCell::new(),
+            settings: OnceCell::new(),
         }
     }
 
@@ -146,13 +203,31 @@ impl Cluster {
         })
     }
 
+    /// Velero's namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// Whether Velero takes CSI snapshots.
+    pub(crate) fn csi(&self) -> bool {
+        self.csi
+    }
+
+    async fn config_map(&self) -> Result<Option<&Value>, ClusterError> {
+        let read = || self.get(&CONFIG_MAPS, Some(&self.namespace), CONFIG_MAP);
+        self.config_map.get_or_try_init(read).await.map(Option::as_ref)
+    }
+
     /// What the ConfigMap says about this site.
     pub(crate) async fn site(&self) -> Result<&Site, ClusterError> {
-        let read = || async {
-            let config_map = self.get(&CONFIG_MAPS, Some(&self.namespace), CONFIG_MAP).await?;
-            Ok(Site::read(&self.namespace, config_map.as_ref())?)
-        };
+        let read = || async { Ok(Site::read(&self.namespace, self.config_map().await?)?) };
         self.site.get_or_try_init(read).await
+    }
+
+    /// What the ConfigMap says about promotions.
+    pub(crate) async fn settings(&self) -> Result<&Settings, ClusterError> {
+        let read = || async { Ok(Settings::read(&self.namespace, self.config_map().await?)?) };
+        self.settings.get_or_try_init(read).await
     }
 
     /// The object; `None` if it is not there.
@@ -167,25 +242,37 @@ impl Cluster {
         Ok(api.get_opt(name).await.map_err(|e| call(what(), e))?.map(|object| raw(&object)))
     }
 
-    /// All objects of the namespace with these labels.
+    /// All objects with these labels, of the namespace or of the whole cluster.
     pub(crate) async fn list(
         &self,
         resource: &Resource,
-        namespace: &str,
+        namespace: Option<&str>,
         labels: &str,
     ) -> Result<Vec<Value>, ClusterError> {
         self.list_by(resource, namespace, &ListParams::default().labels(labels)).await
     }
 
+    /// As [`Self::list`]; nothing where the cluster does not know the resource at all.
+    pub(crate) async fn list_if_known(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+    ) -> Result<Vec<Value>, ClusterError> {
+        match self.list(resource, namespace, "").await {
+            Err(ClusterError::Call { source, .. }) if is_not_found(&source) => Ok(Vec::new()),
+            other => other,
+        }
+    }
+
     async fn list_by(
         &self,
         resource: &Resource,
-        namespace: &str,
+        namespace: Option<&str>,
         parameters: &ListParams,
     ) -> Result<Vec<Value>, ClusterError> {
-        let api = self.api(resource, Some(namespace)).await?;
-        let found =
-            api.list(parameters).await.map_err(|e| call(format!("list {} in {namespace}", resource.plural), e))?;
+        let api = self.api(resource, namespace).await?;
+        let what = || format!("list {} in {}", resource.plural, namespace.unwrap_or("all namespaces"));
+        let found = api.list(parameters).await.map_err(|e| call(what(), e))?;
         Ok(found.items.iter().map(raw).collect())
     }
 
@@ -201,29 +288,62 @@ impl Cluster {
         }
     }
 
-    /// Applies an RFC 7396 merge patch to a cluster-scoped object.
-    pub(crate) async fn patch(&self, resource: &Resource, name: &str, patch: &Value) -> Result<(), ClusterError> {
-        let api = self.api(resource, None).await?;
-        let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await;
-        patched.map(drop).map_err(|e| call(format!("patch {} {name}", resource.kind), e))
+    /// Applies an RFC 7396 merge patch. The object as it is then; `None` if it is not there.
+    pub(crate) async fn patch(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+        patch: &Value,
+    ) -> Result<Option<Value>, ClusterError> {
+        let api = self.api(resource, namespace).await?;
+        match api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            Ok(object) => Ok(Some(raw(&object))),
+            Err(e) if is_not_found(&e) => Ok(None),
+            Err(e) => Err(call(format!("patch {} {}", resource.kind, title(namespace, name)), e)),
+        }
     }
 
-    /// The object now and after each change, `None` while it is not there. A break of the connection is bridged.
-    pub(crate) async fn follow(
+    /// Deletes the object if it still is exactly as `seen`. Whether it was: no if anybody has changed it since.
+    pub(crate) async fn delete(&self, resource: &Resource, seen: &Value) -> Result<bool, ClusterError> {
+        let (namespace, name) = (crate::view::namespace(seen), crate::view::name(seen));
+        let of = |pointer| crate::view::text(seen, pointer).map(str::to_owned);
+        let exactly = Preconditions { resource_version: of("/metadata/resourceVersion"), uid: of("/metadata/uid") };
+        let parameters = DeleteParams { preconditions: Some(exactly), ..DeleteParams::background() };
+        match self.api(resource, Some(namespace)).await?.delete(name, &parameters).await {
+            Ok(_) => Ok(true),
+            Err(e) if is_not_found(&e) => Ok(true),
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(e) => Err(call(format!("delete {} {}", resource.kind, title(Some(namespace), name)), e)),
+        }
+    }
+
+    /// All objects of the namespace with these labels, now and after each change. A break of the connection is bridged.
+    pub(crate) async fn watch(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        labels: &str,
+    ) -> Result<impl Stream<Item = Result<watcher::Event<DynamicObject>, watcher::Error>> + Send + use<>, ClusterError>
+    {
+        let api = self.api(resource, Some(namespace)).await?;
+        Ok(watcher(api, watcher::Config::default().labels(labels)).default_backoff())
+    }
+
+    /// The events about an object.
+    pub(crate) async fn events(
         &self,
         resource: &Resource,
         namespace: &str,
         name: &str,
-    ) -> Result<impl Stream<Item = Result<Option<Value>, watcher::Error>> + Send + use<>, ClusterError> {
-        let api = self.api(resource, Some(namespace)).await?;
-        Ok(watch_object(api, name).default_backoff().map(|seen| seen.map(|object| object.as_ref().map(raw))))
+    ) -> Result<Vec<Value>, ClusterError> {
+        let about = format!("involvedObject.kind={},involvedObject.name={name}", resource.kind);
+        self.list_by(&EVENTS, Some(namespace), &ListParams::default().fields(&about)).await
     }
+}
 
-    /// The events about a claim.
-    pub(crate) async fn events(&self, namespace: &str, claim: &str) -> Result<Vec<Value>, ClusterError> {
-        let about = format!("involvedObject.kind=PersistentVolumeClaim,involvedObject.name={claim}");
-        self.list_by(&EVENTS, namespace, &ListParams::default().fields(&about)).await
-    }
+fn is_not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 fn call(what: String, source: kube::Error) -> ClusterError {
@@ -234,7 +354,7 @@ fn title(namespace: Option<&str>, name: &str) -> String {
     namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
-fn raw(object: &DynamicObject) -> Value {
+pub(crate) fn raw(object: &DynamicObject) -> Value {
     // Metadata and JSON, read from JSON a moment ago: there is nothing in it that could fail.
     serde_json::to_value(object).unwrap_or_default()
 }

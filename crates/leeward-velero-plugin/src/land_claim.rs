@@ -1,7 +1,10 @@
 //! Restore, PVCs: each claim lands bound to its volume, and takes no new, empty one.
 
+use crate::adopt::populated;
 use crate::cluster::{CLAIMS, Cluster};
+use crate::metadata_only::is_velero_s;
 use crate::promote::is_promoted;
+use crate::promote_snapshot::MUST_INCLUDE;
 use crate::site::Site;
 use crate::view::{self, UnknownOrigin};
 use leeward_model::claim::{self, ClaimError, landed};
@@ -57,7 +60,13 @@ impl RestoreItemAction for LandClaim {
             tracing::debug!("left out PersistentVolumeClaim {}: it is a promoted snapshot", claim::title(&pvc));
             return Ok(RestoreOutput::skip());
         }
-        let wanted = ready(&pvc, input.restore, self.0.site().await?)?;
+        if is_velero_s(&pvc) {
+            return Ok(RestoreOutput::unchanged());
+        }
+        let mut wanted = ready(&pvc, input.restore, self.0.site().await?)?;
+        // It was for Velero's ears, at the backup.
+        view::unannotate(&mut wanted, MUST_INCLUDE);
+        populated(&mut wanted, &input.item_from_backup);
         // Velero maps the namespace only after the actions.
         let namespace = view::target_namespace(view::namespace(&pvc), input.restore);
         if let Some(existing) = self.0.get(&CLAIMS, Some(namespace), view::name(&pvc)).await? {

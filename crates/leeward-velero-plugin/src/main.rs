@@ -4,30 +4,54 @@
 //! |---|---|---|
 //! | `leeward.io/keep-volume` | backup | PVs, PVCs |
 //! | `leeward.io/promote-snapshot` | backup | PVCs |
+//! | `leeward.io/refuse-volume-data` | backup | pods |
+//! | `leeward.io/keep-machine` | backup | VirtualMachines |
 //! | `leeward.io/rewrite-volume` | restore | PVs |
 //! | `leeward.io/land-claim` | restore | PVCs |
 //! | `leeward.io/halt-vm` | restore | VirtualMachines |
+//! | `leeward.io/adopt-disk` | restore | DataVolumes |
+//! | `leeward.io/leave-out` | restore | VirtualMachineSnapshots and the like |
+//! | `leeward.io/retire` | deletion of a backup | PVCs |
 //!
 //! What each decides is a pure function of the item, the site's configuration and what exists; `cluster` makes the calls.
 
+mod adopt;
 mod cluster;
+mod followed;
+mod foreseen;
 mod halt_vm;
 mod keep_volume;
 mod land_claim;
+mod machine;
+mod metadata_only;
+mod naming;
 #[cfg(test)]
 mod played;
+mod policy;
 mod promote;
 mod promote_snapshot;
+mod promoter;
 mod quantity;
+mod recover_from;
+mod retire;
 mod rewrite_volume;
+mod selection;
+mod settings;
 mod site;
+mod storage_class;
+mod take;
 mod view;
 
+use adopt::{AdoptDisk, LeaveOut};
 use cluster::Cluster;
 use halt_vm::HaltVm;
 use keep_volume::KeepVolume;
 use land_claim::LandClaim;
+use machine::KeepMachine;
+use metadata_only::{MetadataOnly, RefuseVolumeData};
 use promote_snapshot::PromoteSnapshot;
+use promoter::Promoter;
+use retire::Retire;
 use rewrite_volume::RewriteVolume;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -41,12 +65,24 @@ async fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     let cluster = Arc::new(Cluster::new(&Arguments::of_process()));
+    let promoter = Arc::new(Promoter::new(Arc::clone(&cluster)));
+    let metadata_only = Arc::new(MetadataOnly::new(Arc::clone(&cluster)));
+    let keep_volume = KeepVolume {
+        cluster: Arc::clone(&cluster),
+        promoter: Arc::clone(&promoter),
+        metadata_only: Arc::clone(&metadata_only),
+    };
     Server::new()
-        .backup_item_action("leeward.io/keep-volume", KeepVolume(Arc::clone(&cluster)))
-        .backup_item_action("leeward.io/promote-snapshot", PromoteSnapshot::new(Arc::clone(&cluster)))
+        .backup_item_action("leeward.io/keep-volume", keep_volume)
+        .backup_item_action("leeward.io/promote-snapshot", PromoteSnapshot(promoter))
+        .backup_item_action("leeward.io/refuse-volume-data", RefuseVolumeData(metadata_only))
+        .backup_item_action("leeward.io/keep-machine", KeepMachine(Arc::clone(&cluster)))
         .restore_item_action("leeward.io/rewrite-volume", RewriteVolume(Arc::clone(&cluster)))
-        .restore_item_action("leeward.io/land-claim", LandClaim(cluster))
+        .restore_item_action("leeward.io/land-claim", LandClaim(Arc::clone(&cluster)))
         .restore_item_action("leeward.io/halt-vm", HaltVm)
+        .restore_item_action("leeward.io/adopt-disk", AdoptDisk)
+        .restore_item_action("leeward.io/leave-out", LeaveOut)
+        .delete_item_action("leeward.io/retire", Retire::new(cluster))
         .serve()
         .await
 }

@@ -1,34 +1,102 @@
-//! A cluster played in memory, for tests: just the calls that the actions make, with a real watch.
+//! A cluster played in memory, for tests: the API server's verbs for any resource, with a real watch.
 
 use crate::cluster::Cluster;
 use http::{Method, Request, Response};
 use kube::client::Body;
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::watch;
 
 /// The objects, and what was asked.
 pub(crate) struct Played {
-    pub(crate) claims: Mutex<Vec<Value>>,
-    pub(crate) snapshots: Vec<Value>,
-    pub(crate) events: Vec<Value>,
-    pub(crate) config_map: Value,
+    state: Mutex<State>,
     /// `METHOD path`, `WATCH path`.
     pub(crate) asked: Mutex<Vec<String>>,
     changed: watch::Sender<u64>,
 }
 
-impl Played {
-    pub(crate) fn new(claims: Vec<Value>, snapshots: Vec<Value>) -> Self {
-        Self {
-            claims: Mutex::new(claims),
-            snapshots,
-            events: Vec::new(),
-            config_map: crate::site::tests::config_map("east"),
-            asked: Mutex::default(),
-            changed: watch::Sender::new(1),
+#[derive(Default)]
+struct State {
+    /// (plural, object).
+    objects: Vec<(String, Value)>,
+    /// (version, plural, event) of all that has changed.
+    log: Vec<(u64, String, Value)>,
+    version: u64,
+    /// `METHOD path` that are answered by a server's error, once each.
+    failing: Vec<String>,
+}
+
+impl State {
+    fn record(&mut self, plural: &str, kind: &str, object: &Value) {
+        self.log.push((self.version, plural.to_owned(), json!({"type": kind, "object": object})));
+    }
+}
+
+/// One request, taken apart.
+struct Asked {
+    plural: String,
+    namespace: Option<String>,
+    name: Option<String>,
+    labels: Vec<(String, Option<String>)>,
+    field: Option<String>,
+    since: u64,
+}
+
+impl Asked {
+    fn of(path: &str, query: &str) -> Self {
+        let mut steps = path.trim_matches('/').split('/').skip(if path.starts_with("/api/") { 2 } else { 3 });
+        let mut first = steps.next().unwrap_or_default().to_owned();
+        let mut namespace = None;
+        let mut rest = steps.map(str::to_owned).collect::<Vec<_>>();
+        if first == "namespaces" && rest.len() > 1 {
+            namespace = Some(rest.remove(0));
+            first = rest.remove(0);
         }
+        let parameter = |key: &str| {
+            let found = query.split('&').find_map(|q| q.strip_prefix(key)?.strip_prefix('='));
+            found.map(|v| v.replace("%3D", "=").replace("%2F", "/").replace("%2C", ","))
+        };
+        let labels = parameter("labelSelector").unwrap_or_default();
+        let labels = labels.split(',').filter(|l| !l.is_empty()).map(|l| match l.split_once('=') {
+            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+            None => (l.to_owned(), None),
+        });
+        let field = parameter("fieldSelector").and_then(|f| f.rsplit_once("name=").map(|(_, name)| name.to_owned()));
+        let since = parameter("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
+        Self { plural: first, namespace, name: rest.pop(), labels: labels.collect(), field, since }
+    }
+
+    fn takes(&self, plural: &str, object: &Value) -> bool {
+        let meta = &object["metadata"];
+        let is = |asked: &Option<String>, value: &Value| asked.as_ref().is_none_or(|asked| value == asked.as_str());
+        let about = if plural == "events" { &object["involvedObject"]["name"] } else { &meta["name"] };
+        plural == self.plural
+            && is(&self.namespace, &meta["namespace"])
+            && is(&self.name, &meta["name"])
+            && is(&self.field, about)
+            && self.labels.iter().all(|(key, value)| match value {
+                Some(value) => meta["labels"][key] == value.as_str(),
+                None => !meta["labels"][key].is_null(),
+            })
+    }
+}
+
+impl Played {
+    pub(crate) fn empty() -> Self {
+        let played = Self { state: Mutex::default(), asked: Mutex::default(), changed: watch::Sender::new(0) };
+        let mut config_map = crate::site::tests::config_map("east");
+        config_map["metadata"]["namespace"] = "velero".into();
+        played.add("configmaps", config_map);
+        played.add("storageclasses", json!({"metadata": {"name": "nfs-csi"}, "provisioner": "nfs.csi.k8s.io"}));
+        played
+    }
+
+    pub(crate) fn new(claims: Vec<Value>, snapshots: Vec<Value>) -> Self {
+        let played = Self::empty();
+        claims.into_iter().for_each(|claim| played.add("persistentvolumeclaims", claim));
+        snapshots.into_iter().for_each(|snapshot| played.add("volumesnapshots", snapshot));
+        played
     }
 
     pub(crate) fn cluster(self: &Arc<Self>) -> Arc<Cluster> {
@@ -40,65 +108,198 @@ impl Played {
         Arc::new(Cluster::played(kube::Client::new(service, "default")))
     }
 
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn tell(&self) {
+        let version = self.state().version;
+        self.changed.send_replace(version);
+    }
+
+    pub(crate) fn add(&self, plural: &str, mut object: Value) {
+        {
+            let mut state = self.state();
+            state.version += 1;
+            object["metadata"]["resourceVersion"] = state.version.to_string().into();
+            object["apiVersion"] =
+                if object["apiVersion"].is_null() { "v1".into() } else { object["apiVersion"].take() };
+            object["kind"] = if object["kind"].is_null() { "Thing".into() } else { object["kind"].take() };
+            state.record(plural, "ADDED", &object);
+            state.objects.push((plural.to_owned(), object));
+        }
+        self.tell();
+    }
+
+    /// Writes the ConfigMap's key `promote`.
+    pub(crate) fn promote(&self, text: &str) {
+        self.set("configmaps", "leeward-site", |map| map["data"]["promote"] = text.into());
+    }
+
+    /// Answers the next `METHOD path` with an error.
+    pub(crate) fn fail(&self, what: &str) {
+        self.state().failing.push(what.to_owned());
+    }
+
     pub(crate) fn count(&self, of: &str) -> usize {
         self.asked.lock().unwrap().iter().filter(|asked| asked.starts_with(of)).count()
     }
 
-    /// Changes a claim as a controller would.
-    pub(crate) fn set(&self, name: &str, change: impl FnOnce(&mut Value)) {
-        let mut claims = self.claims.lock().unwrap();
-        change(claims.iter_mut().find(|c| c["metadata"]["name"] == name).unwrap());
-        self.changed.send_modify(|version| *version += 1);
+    /// The names of all objects of a kind.
+    pub(crate) fn names(&self, plural: &str) -> Vec<String> {
+        let state = self.state();
+        let of = state.objects.iter().filter(|(p, _)| p == plural);
+        of.map(|(_, object)| object["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    pub(crate) fn object(&self, plural: &str, name: &str) -> Option<Value> {
+        let state = self.state();
+        state
+            .objects
+            .iter()
+            .find(|(p, object)| p == plural && object["metadata"]["name"] == name)
+            .map(|(_, o)| o.clone())
+    }
+
+    /// Changes an object as a controller would.
+    pub(crate) fn set(&self, plural: &str, name: &str, change: impl FnOnce(&mut Value)) {
+        {
+            let mut state = self.state();
+            state.version += 1;
+            let version = state.version.to_string();
+            let (_, object) =
+                state.objects.iter_mut().find(|(p, o)| p == plural && o["metadata"]["name"] == name).unwrap();
+            change(object);
+            object["metadata"]["resourceVersion"] = version.into();
+            let object = object.clone();
+            state.record(plural, "MODIFIED", &object);
+        }
+        self.tell();
+    }
+
+    pub(crate) fn remove(&self, plural: &str, name: &str) {
+        {
+            let mut state = self.state();
+            let at = state.objects.iter().position(|(p, o)| p == plural && o["metadata"]["name"] == name).unwrap();
+            state.version += 1;
+            let (_, mut object) = state.objects.remove(at);
+            object["metadata"]["resourceVersion"] = state.version.to_string().into();
+            state.record(plural, "DELETED", &object);
+        }
+        self.tell();
+    }
+
+    /// Waits until `METHOD path` was asked for `times` times.
+    pub(crate) async fn was_asked(&self, what: &str, times: usize) {
+        while self.count(what) < times {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
 
     async fn answer(&self, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
-        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let query = parts.uri.query().unwrap_or_default();
+        let asked = Asked::of(&path, query);
         let watching = query.contains("watch=true");
         let method = if watching { "WATCH" } else { parts.method.as_str() };
-        self.asked.lock().unwrap().push(format!("{method} {path}"));
-        let last = path.rsplit('/').next().unwrap_or_default();
-        // `fieldSelector=metadata.name%3Dx`
-        let only = query.split('&').find_map(|q| q.strip_prefix("fieldSelector=metadata.name%3D")).map(str::to_owned);
-        match (parts.method, last) {
-            (Method::POST, "persistentvolumeclaims") => {
-                let bytes = body.collect_bytes().await.unwrap();
-                let claim: Value = serde_json::from_slice(&bytes).unwrap();
-                let mut claims = self.claims.lock().unwrap();
-                if claims.iter().any(|c| c["metadata"]["name"] == claim["metadata"]["name"]) {
+        let call = format!("{method} {path}");
+        self.asked.lock().unwrap().push(call.clone());
+        {
+            let mut state = self.state();
+            if let Some(at) = state.failing.iter().position(|failing| *failing == call) {
+                state.failing.remove(at);
+                return status(403, "Forbidden");
+            }
+        }
+        let body = || async { serde_json::from_slice::<Value>(&body.collect_bytes().await.unwrap()).unwrap() };
+        match parts.method {
+            Method::POST => {
+                let mut object = body().await;
+                if self.object(&asked.plural, object["metadata"]["name"].as_str().unwrap()).is_some() {
                     return status(409, "AlreadyExists");
                 }
-                claims.push(claim.clone());
-                reply(201, &claim)
+                object["metadata"]["uid"] = format!("uid-{}", self.state().version).into();
+                self.add(&asked.plural, object.clone());
+                reply(201, &object)
             }
-            (_, "persistentvolumeclaims") if watching => {
-                let mut changes = self.changed.subscribe();
-                changes.changed().await.unwrap();
-                let object = self.matching(only.as_deref());
-                let line = json!({"type": "MODIFIED", "object": object[0]});
-                Response::new(Body::from(format!("{line}\n").into_bytes()))
+            Method::PATCH => {
+                let patch = body().await;
+                let name = asked.name.clone().unwrap();
+                if self.object(&asked.plural, &name).is_none() {
+                    return status(404, "NotFound");
+                }
+                self.set(&asked.plural, &name, |object| merge(object, &patch));
+                reply(200, &self.object(&asked.plural, &name).unwrap())
             }
-            (_, "persistentvolumeclaims") => list(&self.matching(only.as_deref())),
-            (_, "volumesnapshots") => list(&self.snapshots),
-            (_, "events") => list(&self.events),
-            (_, "leeward-site") => reply(200, &self.config_map),
-            (Method::GET, name) => match self.matching(Some(name)).pop() {
-                Some(claim) => reply(200, &claim),
+            Method::DELETE => {
+                let options = body().await;
+                let name = asked.name.clone().unwrap();
+                let Some(object) = self.object(&asked.plural, &name) else { return status(404, "NotFound") };
+                for key in ["uid", "resourceVersion"] {
+                    let wanted = &options["preconditions"][key];
+                    if !wanted.is_null() && *wanted != object["metadata"][key] {
+                        return status(409, "Conflict");
+                    }
+                }
+                self.remove(&asked.plural, &name);
+                reply(200, &object)
+            }
+            _ if watching => self.events(&asked).await,
+            _ if asked.name.is_some() => match self.matching(&asked).pop() {
+                Some(object) => reply(200, &object),
                 None => status(404, "NotFound"),
             },
-            _ => status(405, "MethodNotAllowed"),
+            _ => {
+                let meta = json!({"resourceVersion": self.state().version.to_string()});
+                reply(
+                    200,
+                    &json!({"kind": "List", "apiVersion": "v1", "metadata": meta, "items": self.matching(&asked)}),
+                )
+            }
         }
     }
 
-    fn matching(&self, name: Option<&str>) -> Vec<Value> {
-        let version = self.changed.borrow().to_string();
-        let mut found: Vec<Value> = self.claims.lock().unwrap().clone();
-        found.retain(|c| name.is_none_or(|name| c["metadata"]["name"] == name));
-        for claim in &mut found {
-            claim["metadata"]["resourceVersion"] = version.clone().into();
+    /// What has changed since the version asked for; waits until something has.
+    async fn events(&self, asked: &Asked) -> Response<Body> {
+        let mut changes = self.changed.subscribe();
+        loop {
+            let lines: String = {
+                let state = self.state();
+                let since = state
+                    .log
+                    .iter()
+                    .filter(|(version, plural, event)| *version > asked.since && asked.takes(plural, &event["object"]));
+                since.map(|(_, _, event)| format!("{event}\n")).collect()
+            };
+            if !lines.is_empty() {
+                return Response::new(Body::from(lines.into_bytes()));
+            }
+            changes.changed().await.unwrap();
         }
-        found
+    }
+
+    fn matching(&self, asked: &Asked) -> Vec<Value> {
+        let state = self.state();
+        state.objects.iter().filter(|(plural, object)| asked.takes(plural, object)).map(|(_, o)| o.clone()).collect()
+    }
+}
+
+/// RFC 7396.
+fn merge(object: &mut Value, patch: &Value) {
+    let Some(fields) = patch.as_object() else {
+        *object = patch.clone();
+        return;
+    };
+    if !object.is_object() {
+        *object = json!({});
+    }
+    for (key, value) in fields {
+        if value.is_null() {
+            object.as_object_mut().unwrap().shift_remove(key);
+        } else {
+            merge(&mut object[key], value);
+        }
     }
 }
 
@@ -108,8 +309,4 @@ fn reply(code: u16, body: &Value) -> Response<Body> {
 
 fn status(code: u16, reason: &str) -> Response<Body> {
     reply(code, &json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code}))
-}
-
-fn list(items: &[Value]) -> Response<Body> {
-    reply(200, &json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": items}))
 }

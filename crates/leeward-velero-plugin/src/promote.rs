@@ -1,46 +1,23 @@
-//! Which claims a recovery point's snapshots are promoted to. Pure: from what was observed to what has to be there.
+//! Which claim a snapshot is promoted to. Pure: from what was observed to what has to be there.
 //!
-//! Laws: a promoted claim is like the claim it comes from (class, access, mode) and large enough for the snapshot; its name
-//! follows from claim and point, so that doing it again finds it; a claim that has that name but is not it is never used.
+//! Laws: a promoted claim is like the claim it comes from (access, mode, and class unless that one waits for a consumer) and
+//! large enough for the snapshot; its name follows from claim and point, so that doing it again finds it; a claim that has
+//! that name but is not it is never used.
 
-use crate::{quantity, view};
-use leeward_model::keys::{GROUP, PROMOTED_FROM, PROMOTION_DEADLINE, RECOVERY_POINT};
-use leeward_model::name::{InvalidName, PointId};
+use crate::policy::Policy;
+use crate::selection::EXCLUDED;
+use crate::{naming, quantity, view};
+use leeward_model::keys::{GROUP, MADE_BY, PROMOTED_FROM, RECOVERY_POINT};
+use leeward_model::name::PointId;
 use serde_json::{Map, Value, json};
-use std::time::Duration;
 
-const DEFAULT_DEADLINE: Duration = Duration::from_secs(300);
-const MAX_DEADLINE_SECONDS: u64 = 24 * 3600;
-/// What a label's value may be long.
-const MAX_LABEL: usize = 63;
+/// Value of [`MADE_BY`].
+pub(crate) const PLUG_IN: &str = "velero-plugin";
 const SNAPSHOT_GROUP: &str = "snapshot.storage.k8s.io";
 
-/// What a backup asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Request {
-    pub(crate) point: PointId,
-    pub(crate) deadline: Duration,
-}
-
-/// A claim's snapshot and the claim that has to be made from it.
-#[derive(Debug)]
-pub(crate) struct Promotion {
-    /// The claim whose data it is.
-    pub(crate) claim: String,
-    pub(crate) snapshot: String,
-    /// The promoted claim, or why there cannot be one.
-    pub(crate) promoted: Result<Value, PromoteError>,
-}
-
-/// A snapshot cannot become a claim.
+/// A claim cannot be promoted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PromoteError {
-    #[error("the Backup's annotation {RECOVERY_POINT} does not name a recovery point; correct it [LW-0610]")]
-    Point(#[source] InvalidName),
-    #[error(
-        "the Backup's annotation {PROMOTION_DEADLINE} is {0:?}; give whole seconds between 1 and {MAX_DEADLINE_SECONDS} [LW-0610]"
-    )]
-    Deadline(String),
     #[error(
         "PersistentVolumeClaim {claim} has more than one VolumeSnapshot of recovery point {point} ({first}, {second}), and \
          only one of them can be its data; delete the wrong one or its label, then back up again [LW-0611]"
@@ -52,29 +29,26 @@ pub(crate) enum PromoteError {
     )]
     Failed { snapshot: String, claim: String, reason: String },
     #[error(
-        "PersistentVolumeClaim {claim} cannot be promoted: its name is longer than the {MAX_LABEL} characters that a label \
-         can hold; give the disk a shorter name [LW-0613]"
-    )]
-    LongName { claim: String },
-    #[error(
         "PersistentVolumeClaim {claim} cannot be promoted: neither it nor VolumeSnapshot {snapshot} has a size that can be \
          read ({found}) [LW-0613]"
     )]
     Size { claim: String, snapshot: String, found: String },
+    #[error(
+        "PersistentVolumeClaim {claim} has no VolumeSnapshot that could be promoted ({wanted}): {found}. Take one, have the \
+         backup take it (annotation {key}: take-now), or leave the claim out with the annotation {key}: none on it [LW-0619]",
+        key = leeward_model::keys::PROMOTE
+    )]
+    NoSnapshot { claim: String, wanted: String, found: String },
 }
 
-/// What this backup asks for; `None` if it takes no recovery point.
-pub(crate) fn request(backup: &Value) -> Result<Option<Request>, PromoteError> {
-    let Some(point) = view::annotation(backup, RECOVERY_POINT) else { return Ok(None) };
-    let point = PointId::parse(point).map_err(PromoteError::Point)?;
-    let deadline = match view::annotation(backup, PROMOTION_DEADLINE) {
-        None => DEFAULT_DEADLINE,
-        Some(text) => match text.parse() {
-            Ok(seconds @ 1..=MAX_DEADLINE_SECONDS) => Duration::from_secs(seconds),
-            _ => return Err(PromoteError::Deadline(text.to_owned())),
-        },
-    };
-    Ok(Some(Request { point, deadline }))
+/// The snapshot that is a claim's data.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Choice<'a> {
+    /// The policy has none for this claim, and that is no fault.
+    Nothing,
+    Snapshot(&'a Value),
+    /// It has to be taken.
+    Take,
 }
 
 /// Whether a claim is itself the product of a promotion.
@@ -82,58 +56,100 @@ pub(crate) fn is_promoted(claim: &Value) -> bool {
     view::label(claim, PROMOTED_FROM).is_some()
 }
 
-/// The promotions that `point` needs, out of the namespace's `snapshots` of this point and its `claims`. Second, the
-/// snapshots that belong to no claim that is there: (snapshot, claim it names, if any).
-pub(crate) fn plan(snapshots: &[Value], claims: &[Value], point: &PointId) -> (Vec<Promotion>, Vec<(String, String)>) {
-    let mut promotions: Vec<Promotion> = Vec::new();
-    let mut orphans = Vec::new();
-    for snapshot in snapshots {
-        let of = view::text(snapshot, "/spec/source/persistentVolumeClaimName").unwrap_or("(none)");
-        let Some(claim) = claims.iter().find(|claim| view::name(claim) == of) else {
-            orphans.push((view::name(snapshot).to_owned(), of.to_owned()));
-            continue;
-        };
-        if let Some(other) = promotions.iter_mut().find(|p| p.claim == of) {
-            other.promoted = Err(PromoteError::TwoSnapshots {
-                claim: title(claim),
-                point: point.clone(),
-                first: other.snapshot.clone(),
-                second: view::name(snapshot).to_owned(),
-            });
-            continue;
+/// Picks the snapshot of `claim` out of the namespace's `snapshots` that the policy looks at.
+pub(crate) fn choose<'a>(policy: &Policy, snapshots: &'a [Value], claim: &Value) -> Result<Choice<'a>, PromoteError> {
+    let name = view::name(claim);
+    let of_claim =
+        || snapshots.iter().filter(|s| view::text(s, "/spec/source/persistentVolumeClaimName") == Some(name));
+    let wanted = match policy {
+        Policy::None => return Ok(Choice::Nothing),
+        Policy::TakeNow { .. } => return Ok(Choice::Take),
+        Policy::Point(point) => {
+            let mut found = of_claim();
+            return match (found.next(), found.next()) {
+                (None, _) => Ok(Choice::Nothing),
+                (Some(snapshot), None) => Ok(Choice::Snapshot(snapshot)),
+                (Some(first), Some(second)) => Err(PromoteError::TwoSnapshots {
+                    claim: title(claim),
+                    point: point.clone(),
+                    first: view::name(first).to_owned(),
+                    second: view::name(second).to_owned(),
+                }),
+            };
         }
-        promotions.push(Promotion {
-            claim: of.to_owned(),
-            snapshot: view::name(snapshot).to_owned(),
-            promoted: promoted(claim, snapshot, point),
-        });
-    }
-    (promotions, orphans)
+        Policy::NewestReady => "the newest that is ready".to_owned(),
+        Policy::Labels(selector) => format!("the newest that is ready and matches {selector}"),
+    };
+    let alive = |snapshot: &&Value| snapshot["metadata"]["deletionTimestamp"].is_null();
+    let newest = of_claim().filter(alive).filter(|s| s["status"]["readyToUse"] == true).max_by_key(|s| taken_at(s));
+    newest.map(Choice::Snapshot).ok_or_else(|| {
+        let found: Vec<_> = of_claim().map(view::name).collect();
+        let found = if found.is_empty() { "it has none".to_owned() } else { format!("{} not ready", found.join(", ")) };
+        PromoteError::NoSnapshot { claim: title(claim), wanted, found }
+    })
 }
 
-/// The claim that holds `snapshot`'s data.
-fn promoted(claim: &Value, snapshot: &Value, point: &PointId) -> Result<Value, PromoteError> {
-    let name = view::name(claim);
-    if name.len() > MAX_LABEL {
-        return Err(PromoteError::LongName { claim: title(claim) });
-    }
+/// When its data was cut; RFC 3339 in UTC, so it compares as text.
+fn taken_at(snapshot: &Value) -> &str {
+    ["/status/creationTime", "/metadata/creationTimestamp"]
+        .iter()
+        .find_map(|pointer| view::text(snapshot, pointer))
+        .unwrap_or_default()
+}
+
+/// The point that a snapshot belongs to: its label, else one of its own.
+pub(crate) fn point_of(snapshot: &Value) -> String {
+    view::label(snapshot, RECOVERY_POINT).and_then(|point| PointId::parse(point).ok()).map_or_else(
+        || {
+            let identity = view::text(snapshot, "/metadata/uid").map_or_else(|| title(snapshot), str::to_owned);
+            format!("s-{}", naming::hash(&identity))
+        },
+        |point| point.as_str().to_owned(),
+    )
+}
+
+/// What the plug-in writes on everything it makes for `claim` and `backup`.
+pub(crate) fn marks(point: &str, backup: &str) -> (Map<String, Value>, Map<String, Value>) {
+    let labels = [
+        (RECOVERY_POINT, point),
+        (MADE_BY, PLUG_IN),
+        // A later backup of the namespace must not take it along; this one names it.
+        (EXCLUDED, "true"),
+    ];
+    let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.into())).collect();
+    (labels, Map::from_iter([(naming::used_by(backup), backup.into())]))
+}
+
+/// The claim that holds `snapshot`'s data, in the storage class `class`.
+pub(crate) fn promoted(
+    claim: &Value,
+    snapshot: &Value,
+    class: Option<&str>,
+    policy: &Policy,
+    backup: &str,
+) -> Result<Value, PromoteError> {
     if let Some(error) = snapshot.pointer("/status/error").filter(|e| !e.is_null())
         && snapshot["status"]["readyToUse"] != true
     {
         let reason = view::text(error, "/message").unwrap_or("no reason given").to_owned();
         return Err(PromoteError::Failed { snapshot: view::name(snapshot).to_owned(), claim: title(claim), reason });
     }
-    let mut labels = Map::new();
-    labels.insert(RECOVERY_POINT.to_owned(), point.as_str().into());
-    labels.insert(PROMOTED_FROM.to_owned(), name.into());
-    if let Some(group) = view::label(snapshot, GROUP) {
+    let (name, point) = (view::name(claim), point_of(snapshot));
+    let (mut labels, mut annotations) = marks(&point, backup);
+    labels.insert(PROMOTED_FROM.to_owned(), naming::label_value(name).into());
+    annotations.insert(PROMOTED_FROM.to_owned(), name.into());
+    // The group's own cycles remove what has their label; what a plain backup made is not theirs.
+    if let (Policy::Point(_), Some(group)) = (policy, view::label(snapshot, GROUP)) {
         labels.insert(GROUP.to_owned(), group.into());
     }
     let mut spec = Map::new();
-    for field in ["storageClassName", "accessModes", "volumeMode"] {
+    for field in ["accessModes", "volumeMode"] {
         if let Some(value) = claim["spec"].get(field) {
             spec.insert(field.to_owned(), value.clone());
         }
+    }
+    if let Some(class) = class {
+        spec.insert("storageClassName".to_owned(), class.into());
     }
     spec.insert("resources".to_owned(), json!({"requests": {"storage": size(claim, snapshot)?}}));
     spec.insert(
@@ -142,12 +158,15 @@ fn promoted(claim: &Value, snapshot: &Value, point: &PointId) -> Result<Value, P
     );
     Ok(json!({
         "apiVersion": "v1", "kind": "PersistentVolumeClaim",
-        "metadata": {"namespace": view::namespace(claim), "name": format!("{name}-{point}"), "labels": labels},
+        "metadata": {
+            "namespace": view::namespace(claim), "name": naming::made_from(name, &point), "labels": labels,
+            "annotations": annotations,
+        },
         "spec": spec,
     }))
 }
 
-/// The larger of what the claim asked for and what the snapshot needs. A snapshot that is not ready yet may not know.
+/// The larger of what the claim asked for and what the snapshot needs.
 fn size(claim: &Value, snapshot: &Value) -> Result<String, PromoteError> {
     let asked = view::text(claim, "/spec/resources/requests/storage");
     let needed = view::text(snapshot, "/status/restoreSize");
@@ -174,7 +193,7 @@ pub(crate) fn is_same(existing: &Value, wanted: &Value) -> bool {
             .chain([view::text(source, "/kind").map(str::to_owned), view::text(source, "/name").map(str::to_owned)])
             .collect::<Vec<_>>()
     };
-    of(existing) == of(wanted) && existing["metadata"]["deletionTimestamp"].is_null()
+    of(existing) == of(wanted)
 }
 
 /// What is going on with a claim.

@@ -1,7 +1,9 @@
 use super::*;
 
-fn point() -> PointId {
-    PointId::parse("rp-20261122-180501").unwrap()
+const BACKUP: &str = "velero/nightly";
+
+fn point() -> Policy {
+    Policy::Point(PointId::parse("rp-20261122-180501").unwrap())
 }
 
 fn claim(name: &str) -> Value {
@@ -17,16 +19,17 @@ fn claim(name: &str) -> Value {
 fn snapshot(name: &str, of: &str) -> Value {
     json!({
         "kind": "VolumeSnapshot",
-        "metadata": {"namespace": "shop", "name": name, "labels": {RECOVERY_POINT: point().as_str(), GROUP: "shop"}},
+        "metadata": {
+            "namespace": "shop", "name": name, "uid": format!("uid-{name}"),
+            "labels": {RECOVERY_POINT: "rp-20261122-180501", GROUP: "shop"}
+        },
         "spec": {"source": {"persistentVolumeClaimName": of}},
         "status": {"readyToUse": true, "restoreSize": "10Gi"}
     })
 }
 
 fn one(claim: &Value, snapshot: &Value) -> Result<Value, PromoteError> {
-    let (mut promotions, orphans) = plan(std::slice::from_ref(snapshot), std::slice::from_ref(claim), &point());
-    assert!(orphans.is_empty());
-    promotions.pop().unwrap().promoted
+    promoted(claim, snapshot, Some("nfs-csi"), &point(), BACKUP)
 }
 
 #[test]
@@ -35,7 +38,11 @@ fn a_promoted_claim_is_like_its_claim_and_comes_from_the_snapshot() {
         "apiVersion": "v1", "kind": "PersistentVolumeClaim",
         "metadata": {
             "namespace": "shop", "name": "db-data-rp-20261122-180501",
-            "labels": {RECOVERY_POINT: "rp-20261122-180501", PROMOTED_FROM: "db-data", GROUP: "shop"}
+            "labels": {
+                RECOVERY_POINT: "rp-20261122-180501", MADE_BY: "velero-plugin", EXCLUDED: "true", PROMOTED_FROM: "db-data",
+                GROUP: "shop"
+            },
+            "annotations": {"used-by.leeward.io/velero.nightly": BACKUP, PROMOTED_FROM: "db-data"}
         },
         "spec": {
             "storageClassName": "nfs-csi", "accessModes": ["ReadWriteMany"], "volumeMode": "Block",
@@ -44,6 +51,9 @@ fn a_promoted_claim_is_like_its_claim_and_comes_from_the_snapshot() {
         }
     });
     assert_eq!(one(&claim("db-data"), &snapshot("s1", "db-data")), Ok(expected));
+    // What a plain backup makes is none of the group's cycles' business.
+    let plain = promoted(&claim("a"), &snapshot("s", "a"), None, &Policy::NewestReady, BACKUP).unwrap();
+    assert!(plain["metadata"]["labels"].get(GROUP).is_none() && plain["spec"].get("storageClassName").is_none());
 }
 
 #[test]
@@ -64,21 +74,53 @@ fn it_is_as_large_as_the_larger_of_both() {
 }
 
 #[test]
-fn all_snapshots_of_the_point_are_planned_at_once() {
-    let claims = [claim("a"), claim("b"), claim("c")];
-    let (promotions, orphans) =
-        plan(&[snapshot("s1", "a"), snapshot("s2", "c"), snapshot("s3", "gone")], &claims, &point());
-    assert_eq!(promotions.iter().map(|p| p.claim.as_str()).collect::<Vec<_>>(), ["a", "c"]);
-    assert_eq!(orphans, [("s3".to_owned(), "gone".to_owned())]);
+fn of_a_point_each_claim_has_one_snapshot_or_none() {
+    let snapshots = [snapshot("s1", "a"), snapshot("s2", "b"), snapshot("s3", "b")];
+    assert_eq!(choose(&point(), &snapshots, &claim("a")).unwrap(), Choice::Snapshot(&snapshots[0]));
+    assert_eq!(choose(&point(), &snapshots, &claim("c")).unwrap(), Choice::Nothing);
+    let text = choose(&point(), &snapshots, &claim("b")).unwrap_err().to_string();
+    assert!(text.contains("s2, s3") && text.contains("shop/b") && text.contains("LW-0611"), "{text}");
 }
 
 #[test]
-fn two_snapshots_of_a_claim_fail_that_claim_alone() {
-    let claims = [claim("a"), claim("b")];
-    let (promotions, _) = plan(&[snapshot("s1", "a"), snapshot("s2", "b"), snapshot("s3", "a")], &claims, &point());
-    let text = promotions[0].promoted.as_ref().unwrap_err().to_string();
-    assert!(text.contains("s1, s3") && text.contains("shop/a") && text.contains("LW-0611"), "{text}");
-    assert!(promotions[1].promoted.is_ok());
+fn the_newest_is_the_one_whose_data_is_newest_and_a_claim_without_one_is_told() {
+    let at = |name: &str, created: &str, cut: &str, ready: bool| {
+        let mut snapshot = snapshot(name, "a");
+        snapshot["metadata"]["creationTimestamp"] = created.into();
+        snapshot["status"] = json!({"readyToUse": ready, "creationTime": cut});
+        snapshot
+    };
+    let mut dying = at("dying", "2026-11-22T10:30:00Z", "2026-11-22T10:30:00Z", true);
+    dying["metadata"]["deletionTimestamp"] = "2026-11-22T11:00:00Z".into();
+    let snapshots = [
+        at("old", "2026-11-22T09:00:00Z", "2026-11-22T09:00:00Z", true),
+        // Imported late, cut early.
+        at("imported", "2026-11-22T10:50:00Z", "2026-11-22T08:00:00Z", true),
+        at("new", "2026-11-22T10:00:00Z", "2026-11-22T10:00:00Z", true),
+        at("unfinished", "2026-11-22T10:59:00Z", "2026-11-22T10:59:00Z", false),
+        dying,
+    ];
+    for policy in [Policy::NewestReady, Policy::Labels("tier=gold".into())] {
+        assert_eq!(choose(&policy, &snapshots, &claim("a")).unwrap(), Choice::Snapshot(&snapshots[2]));
+    }
+    let text = choose(&Policy::NewestReady, &snapshots[3..4], &claim("a")).unwrap_err().to_string();
+    assert!(text.contains("shop/a") && text.contains("unfinished not ready") && text.contains("LW-0619"), "{text}");
+    let text = choose(&Policy::Labels("tier=gold".into()), &snapshots, &claim("b")).unwrap_err().to_string();
+    assert!(text.contains("matches tier=gold") && text.contains("it has none"), "{text}");
+    assert_eq!(choose(&Policy::TakeNow { frozen: false }, &[], &claim("b")).unwrap(), Choice::Take);
+    assert_eq!(choose(&Policy::None, &snapshots, &claim("a")).unwrap(), Choice::Nothing);
+}
+
+#[test]
+fn a_snapshot_without_point_has_one_of_its_own() {
+    let mut a = snapshot("s1", "a");
+    assert_eq!(point_of(&a), "rp-20261122-180501");
+    for labels in [Value::Null, json!({RECOVERY_POINT: "Not A Name"})] {
+        a["metadata"]["labels"] = labels;
+        assert_eq!(point_of(&a), format!("s-{}", naming::hash("uid-s1")));
+    }
+    let wanted = one(&claim("db"), &a).unwrap();
+    assert_eq!(wanted["metadata"]["name"], format!("db-s-{}", naming::hash("uid-s1")));
 }
 
 #[test]
@@ -93,9 +135,13 @@ fn a_failed_snapshot_is_told_with_its_reason() {
 }
 
 #[test]
-fn a_name_that_no_label_can_hold_is_refused() {
-    let name = "x".repeat(64);
-    assert!(one(&claim(&name), &snapshot("s", &name)).unwrap_err().to_string().contains("LW-0613"));
+fn long_names_fit_and_are_known_again() {
+    let name = format!("{}.{}", "x".repeat(150), "y".repeat(102));
+    let wanted = one(&claim(&name), &snapshot("s", &name)).unwrap();
+    assert!(wanted["metadata"]["name"].as_str().unwrap().len() <= 253);
+    assert_eq!(wanted["metadata"]["labels"][PROMOTED_FROM].as_str().unwrap().len(), 63);
+    assert_eq!(wanted["metadata"]["annotations"][PROMOTED_FROM], name, "whole, where there is room");
+    assert!(is_promoted(&wanted));
 }
 
 #[test]
@@ -112,22 +158,6 @@ fn only_what_an_earlier_attempt_made_is_used_again() {
         *other.pointer_mut(pointer).unwrap() = value;
         assert!(!is_same(&other, &wanted), "{pointer}");
     }
-    existing["metadata"]["deletionTimestamp"] = "2026-11-22T00:00:00Z".into();
-    assert!(!is_same(&existing, &wanted), "it is going away");
-}
-
-#[test]
-fn a_backup_says_which_point_and_how_long() {
-    let backup = |annotations: Value| json!({"kind": "Backup", "metadata": {"annotations": annotations}});
-    assert_eq!(request(&backup(json!({}))), Ok(None));
-    let of = |annotations| request(&backup(annotations)).map(|r| r.unwrap().deadline.as_secs());
-    assert_eq!(of(json!({RECOVERY_POINT: "rp-1"})), Ok(300));
-    assert_eq!(of(json!({RECOVERY_POINT: "rp-1", PROMOTION_DEADLINE: "7"})), Ok(7));
-    for bad in ["0", "-1", "5m", "86401"] {
-        let text = of(json!({RECOVERY_POINT: "rp-1", PROMOTION_DEADLINE: bad})).unwrap_err().to_string();
-        assert!(text.contains(bad) && text.contains("LW-0610"), "{text}");
-    }
-    assert!(of(json!({RECOVERY_POINT: "RP 1"})).is_err());
 }
 
 #[test]

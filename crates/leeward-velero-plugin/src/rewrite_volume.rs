@@ -5,12 +5,14 @@
 //! to be the right one; if its claim was deleted since, it is made ready for the new one.
 
 use crate::cluster::{Cluster, VOLUMES};
+use crate::metadata_only::is_velero_s;
+use crate::recover_from;
 use crate::site::Site;
 use crate::view::{self, UnknownOrigin};
 use leeward_model::address::{AddressError, VolumeAddress};
 use leeward_model::keys::PROMOTED_FROM;
 use leeward_model::mapping::Mapping;
-use leeward_model::rewrite::{RewriteError, Rewritten, rewrite};
+use leeward_model::rewrite::{RewriteError, Rewritten, rewrite_from};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use velero_plugin::{ActionError, RestoreInput, RestoreItemAction, RestoreOutput, Selector, async_trait};
@@ -56,7 +58,8 @@ enum Existing {
 /// The volume as it is created here.
 fn rewritten(pv: &Value, restore: &Value, site: &Site) -> Result<Rewritten, VolumeError> {
     let source = view::origin(pv, || format!("PersistentVolume {}", view::name(pv)), restore)?;
-    Ok(rewrite(pv, &site.mapping, &source, &site.name).map_err(Box::new)?)
+    let backup = view::text(restore, "/spec/backupName");
+    Ok(rewrite_from(pv, &site.mapping, &source, &site.name, backup).map_err(Box::new)?)
 }
 
 /// Whether the volume of that name that is here already will do.
@@ -103,15 +106,22 @@ impl RestoreItemAction for RewriteVolume {
             tracing::debug!("left out PersistentVolume {name}: it is a promoted snapshot");
             return Ok(RestoreOutput::skip());
         }
+        if is_velero_s(&pv) {
+            return Ok(RestoreOutput::unchanged());
+        }
         let site = self.0.site().await?;
         if let Some(kind) = site.mapping.skips(&pv) {
             tracing::info!("left out PersistentVolume {name}: it is on {kind}, which the site mapping skips");
             return Ok(RestoreOutput::skip());
         }
+        let pv = recover_from::chosen(pv, input.restore)?;
         let wanted = rewritten(&pv, input.restore, site)?;
         if let Some(existing) = self.0.get(&VOLUMES, None, &name).await? {
             if let Existing::Release(patch) = compare(&existing, &wanted, &site.mapping)? {
-                self.0.patch(&VOLUMES, &name, &patch).await?;
+                if self.0.patch(&VOLUMES, None, &name, &patch).await?.is_none() {
+                    // Deleted since it was read, so it is to be made after all.
+                    return Ok(RestoreOutput::changed(wanted.pv));
+                }
                 tracing::info!("PersistentVolume {name} was released; made it ready for its claim");
             }
             return Ok(RestoreOutput::skip());

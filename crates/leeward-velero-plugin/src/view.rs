@@ -43,6 +43,13 @@ pub(crate) fn annotate(object: &mut Value, key: &str, value: &str) {
     }
 }
 
+/// Removes the annotation `key`, keeping the order of the others.
+pub(crate) fn unannotate(object: &mut Value, key: &str) {
+    if let Some(annotations) = object.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.shift_remove(key);
+    }
+}
+
 /// The claim that a PV belongs to: (namespace, name).
 pub(crate) fn claim_of(pv: &Value) -> Option<(&str, &str)> {
     Some((text(pv, "/spec/claimRef/namespace")?, text(pv, "/spec/claimRef/name")?))

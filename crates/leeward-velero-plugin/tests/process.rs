@@ -13,23 +13,30 @@ fn refused<T: std::fmt::Debug>(result: Result<T, HostError>) -> String {
 }
 
 #[tokio::test]
-async fn serves_five_actions_without_a_cluster() {
+async fn serves_its_actions_without_a_cluster() {
     let host = Host::start(BINARY, &["--kubeconfig=/nowhere", "--features=EnableCSI", "--unknown", "x"]).await.unwrap();
     let mut listed: Vec<_> = host.list().await.unwrap().into_iter().map(|l| format!("{} {}", l.kind, l.name)).collect();
     listed.sort();
     assert_eq!(
         listed,
         [
+            "BackupItemActionV2 leeward.io/keep-machine",
             "BackupItemActionV2 leeward.io/keep-volume",
             "BackupItemActionV2 leeward.io/promote-snapshot",
+            "BackupItemActionV2 leeward.io/refuse-volume-data",
+            "DeleteItemAction leeward.io/retire",
+            "RestoreItemActionV2 leeward.io/adopt-disk",
             "RestoreItemActionV2 leeward.io/halt-vm",
             "RestoreItemActionV2 leeward.io/land-claim",
+            "RestoreItemActionV2 leeward.io/leave-out",
             "RestoreItemActionV2 leeward.io/rewrite-volume",
         ]
     );
     for (name, resources) in [
         ("leeward.io/keep-volume", vec!["persistentvolumes", "persistentvolumeclaims"]),
         ("leeward.io/promote-snapshot", vec!["persistentvolumeclaims"]),
+        ("leeward.io/refuse-volume-data", vec!["pods"]),
+        ("leeward.io/keep-machine", vec!["virtualmachines.kubevirt.io"]),
     ] {
         assert_eq!(host.backup_applies_to(name).await.unwrap().included_resources, resources);
     }

@@ -31,7 +31,7 @@ pub struct Stage<'a> {
 }
 
 /// The last acknowledged record of each disk.
-pub(crate) type Last = BTreeMap<&'static str, Record>;
+pub type Last = BTreeMap<&'static str, Record>;
 
 impl Stage<'_> {
     /// Which site is active, from `leeward status`.
@@ -64,7 +64,11 @@ impl Stage<'_> {
         |line| self.tale.say(&format!("   {line}"))
     }
 
-    pub(crate) fn last(&self, site: Site, until: Option<u64>) -> Result<Last> {
+    /// The last record that each disk has acknowledged at a site, before `until` if given.
+    ///
+    /// # Errors
+    /// A guest never booted there, or wrote nothing.
+    pub fn last(&self, site: Site, until: Option<u64>) -> Result<Last> {
         let mut last = BTreeMap::new();
         for (vm, disks) in GUESTS {
             let boot = guests::newest(self.lab, site, vm)?;
@@ -77,13 +81,20 @@ impl Stage<'_> {
         Ok(last)
     }
 
-    pub(crate) fn boots(&self, site: Site) -> Result<Vec<usize>> {
+    /// How often each guest has booted at a site.
+    ///
+    /// # Errors
+    /// A console cannot be read.
+    pub fn boots(&self, site: Site) -> Result<Vec<usize>> {
         GUESTS.iter().map(|(vm, _)| guests::count(self.lab, site, vm)).collect()
     }
 
     /// What the guests found on their disks at a site when they came up, after `before` boots there. Checks that each
     /// chain is whole.
-    pub(crate) fn found(&self, site: Site, before: &[usize]) -> Result<Last> {
+    ///
+    /// # Errors
+    /// A guest did not boot since.
+    pub fn found(&self, site: Site, before: &[usize]) -> Result<Last> {
         let mut found = BTreeMap::new();
         for ((vm, disks), before) in GUESTS.iter().zip(before) {
             if guests::count(self.lab, site, vm)? <= *before {
@@ -105,7 +116,7 @@ impl Stage<'_> {
     }
 
     /// Compares what was acknowledged with what was found: the claim of a move without loss.
-    pub(crate) fn nothing_lost(&self, before: &Last, after: &Last) {
+    pub fn nothing_lost(&self, before: &Last, after: &Last) {
         for (disk, record) in before {
             let found = after.get(disk);
             self.tale.check(

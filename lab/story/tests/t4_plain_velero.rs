@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use stage::{at_home, on_the_lab};
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 use tokio::process::Command;
@@ -77,26 +77,92 @@ async fn live(stage: &Stage<'_>, name: &str) -> Result<()> {
     back_up(stage, from, name, &[]).await?;
     clear(stage, to).await?;
     restore(stage, to, name).await?;
-    for (claim, volume) in volumes(stage, to).await? {
-        let source = volumes(stage, from).await?.remove(&claim).with_context(|| format!("{claim} at {from}"))?;
-        copy(&folder(stage, from, &source)?, &folder(stage, to, &volume)?).await?;
-    }
+    replicate(stage, from, to).await?;
     power(stage, to, true).await?;
     guests::wait_for_records(stage.lab, to, 1, parts::WRITES).await?;
-    for (vm, disks) in GUESTS {
-        let last = guests::newest(stage.lab, from, vm)?;
-        let now = guests::newest(stage.lab, to, vm)?;
-        stage.tale.check(format!("{name}: {vm} finds every chain whole"), now.is_whole(disks), format!("{:?}", now.chains));
-        for disk in disks {
-            let (last, found) = (last.last(disk, None), now.found(disk));
-            stage.tale.check(
-                format!("{name}: 0 records of {disk} lost"),
-                last.map(|record| record.number) == found.map(|record| record.number),
-                format!("{last:?} → {found:?}"),
-            );
-        }
+    stage.nothing_lost(&stage.last(from, None)?, &stage.found(to, &boots)?);
+    Ok(())
+}
+
+/// West's guests run while their disks are snapshotted and the snapshots promoted by the backup. East's restored claims
+/// have the promoted volumes' copies under their own names.
+async fn promoted(stage: &Stage<'_>, name: &str) -> Result<()> {
+    let (from, to) = (Site::West, Site::East);
+    let cluster = stage.lab.cluster(from).await?;
+    // web's static volume has no snapshots: its claim says so, and is recovered from the volume itself.
+    let none = kube::api::Patch::Merge(json!({"metadata": {"annotations": {"leeward.io/promote": "none"}}}));
+    cluster.api("v1", "PersistentVolumeClaim", Some(NAMESPACE)).patch("web-disk", &Default::default(), &none).await?;
+    policy(stage, from, Some("policy: take-now\nrecoverFrom: promoted\n")).await?;
+    let (live, before) = (volumes(stage, from).await?, stage.last(from, None)?);
+    let backed_up = back_up(stage, from, name, &[]).await;
+    policy(stage, from, None).await?;
+    backed_up?;
+    guests::wait_for_records(stage.lab, from, 2, parts::WRITES).await?;
+    power(stage, from, false).await?;
+    let boots = stage.boots(to)?;
+    clear(stage, to).await?;
+    restore(stage, to, name).await?;
+    for (claim, volume) in volumes(stage, to).await? {
+        let (was, is) = (folder(stage, from, &live[&claim])?, folder(stage, to, &volume)?);
+        let is_own = was.file_name() == is.file_name();
+        stage.tale.check(
+            format!("{name}: {claim} is bound to the volume it is to be recovered from"),
+            is_own == (claim == "web-disk") && volume["metadata"]["name"] == live[&claim]["metadata"]["name"],
+            format!("{} → {}", was.display(), is.display()),
+        );
     }
-    ensure!(stage.boots(to)?.iter().zip(boots).all(|(now, before)| now - before == 1), "each guest boots once");
+    replicate(stage, from, to).await?;
+    power(stage, to, true).await?;
+    guests::wait_for_records(stage.lab, to, 1, parts::WRITES).await?;
+    let (after, last) = (stage.found(to, &boots)?, stage.last(from, None)?);
+    for (disk, found) in after {
+        // A snapshot is of a moment of the backup; web's volume is as it was when web stopped.
+        let oldest = if disk == "web-disk" { last[disk].number } else { before[disk].number };
+        stage.tale.check(
+            format!("{name}: {disk} is as of the backup"),
+            (oldest..=last[disk].number).contains(&found.number),
+            format!("found {}, of {oldest} to {}", found.number, last[disk].number),
+        );
+    }
+    Ok(())
+}
+
+/// Sets what the plug-in does with Backups that say nothing themselves, or takes that back.
+async fn policy(stage: &Stage<'_>, site: Site, policy: Option<&str>) -> Result<()> {
+    let config = stage.lab.cluster(site).await?.api("v1", "ConfigMap", Some("velero"));
+    let patch = kube::api::Patch::Merge(json!({"data": {"promote": policy}}));
+    config.patch("leeward-site", &Default::default(), &patch).await.map(drop).map_err(Into::into)
+}
+
+/// Velero works as before once the plug-in is gone, and goes on when it is back.
+async fn without(stage: &Stage<'_>, name: &str) -> Result<()> {
+    for site in Site::ALL {
+        stage.lab.restart_velero(site, PluginSet::Plain).await?;
+    }
+    let (east, west) = (stage.lab.cluster(Site::East).await?, stage.lab.cluster(Site::West).await?);
+    east.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await?;
+    let note = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "note", "namespace": name}, "data": {"a": "b"}});
+    east.apply(&note).await?;
+    velero(stage, Site::East, &["backup", "create", name, "--include-namespaces", name, "--wait"]).await?;
+    restore(stage, Site::West, name).await?;
+    let landed = west.api("v1", "ConfigMap", Some(name)).get_opt("note").await?;
+    stage.tale.check(format!("{name}: Velero without the plug-in restores as ever"), landed.is_some(), "");
+    for site in Site::ALL {
+        stage.lab.restart_velero(site, PluginSet::Leeward).await?;
+    }
+    Ok(())
+}
+
+/// What the storage's replication would do with the volumes that were restored at `to`.
+async fn replicate(stage: &Stage<'_>, from: Site, to: Site) -> Result<()> {
+    for volume in volumes(stage, to).await?.values() {
+        let to = folder(stage, to, volume)?;
+        let from = stage.lab.export(from).join(to.file_name().context("a folder")?);
+        fs_err::create_dir_all(&to)?;
+        let mut copy = Command::new("cp");
+        let status = copy.args(["-a", "--sparse=always", "--"]).arg(from.join("disk.img")).arg(&to).status().await?;
+        ensure!(status.success(), "cp {} {}: {status}", from.display(), to.display());
+    }
     Ok(())
 }
 
@@ -154,10 +220,15 @@ async fn power(stage: &Stage<'_>, site: Site, on: bool) -> Result<()> {
         if on {
             let landed = serde_json::to_value(vms.get(vm).await?)?;
             let strategy = landed.pointer("/spec/runStrategy").and_then(Value::as_str);
-            stage.tale.check(format!("{vm} lands halted at {site}"), strategy == Some("Halted"), format!("{strategy:?}"));
+            stage.tale.check(
+                format!("{vm} lands halted at {site}"),
+                strategy == Some("Halted"),
+                format!("{strategy:?}"),
+            );
         }
         let strategy = if on { "Always" } else { "Halted" };
-        let patch = json!({"metadata": {"annotations": {"leeward.io/run-strategy": null}}, "spec": {"runStrategy": strategy}});
+        let patch =
+            json!({"metadata": {"annotations": {"leeward.io/run-strategy": null}}, "spec": {"runStrategy": strategy}});
         vms.patch(vm, &Default::default(), &kube::api::Patch::Merge(patch)).await?;
     }
     let began = Instant::now();
@@ -214,13 +285,4 @@ fn folder(stage: &Stage<'_>, site: Site, pv: &Value) -> Result<PathBuf> {
     // In-tree paths begin with the export, others are below it.
     let below = path.rsplit('/').next().context("a folder")?;
     Ok(stage.lab.export(site).join(below))
-}
-
-/// What the storage's replication would do.
-async fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs_err::create_dir_all(to)?;
-    let status =
-        Command::new("cp").args(["-a", "--sparse=always", "--"]).arg(from.join("disk.img")).arg(to).status().await?;
-    ensure!(status.success(), "cp {} {}: {status}", from.display(), to.display());
-    Ok(())
 }
