@@ -10,6 +10,7 @@ mod gen_files;
 mod image;
 mod lab;
 mod learning_path;
+mod matrix;
 mod test;
 #[cfg(test)]
 mod tree;
@@ -37,6 +38,8 @@ enum Command {
     },
     /// Pass all tests, the lab's included.
     Test(test::TestArgs),
+    /// Test the plug-ins with every Velero that OADP ships.
+    Matrix,
     /// Do what the learning path tells its reader to do.
     LearningPath,
     /// Formatting, lints, licences, generated files.
@@ -76,6 +79,7 @@ async fn run() -> Result<()> {
         Command::Demo(args) => demo::run(&args).await,
         Command::Lab { command } => lab::run(command).await,
         Command::Test(args) => test::run(&args).await,
+        Command::Matrix => matrix::run().await,
         Command::LearningPath => tokio::task::spawn_blocking(learning_path::run).await?,
         Command::Check => check::run(),
         Command::Gen { check } => gen_files::run(check),

@@ -57,13 +57,19 @@ async fn leaves_nothing(ready: &binaries::Ready) -> Result<()> {
     tokio::task::spawn_blocking(move || binaries::must(&mut test)).await?
 }
 
-async fn lab_tests(sites: &Lab, ready: &binaries::Ready, only: Option<&str>) -> Result<()> {
+/// Opens the shop on a fresh lab; the command that tests the story there.
+pub(crate) async fn on_the_lab(sites: &Lab, ready: &binaries::Ready) -> Result<std::process::Command> {
     let config = files::write(sites)?;
     leeward_lab::seed_shop(sites, Site::East).await?;
     let mut tests = binaries::cargo();
-    tests.args(["test", "--quiet", "--no-fail-fast", "--package", "leeward-lab-story", "--"]);
-    // One lab, one story at a time.
-    tests.args(["--test-threads", "1"]).args(only);
+    tests.args(["test", "--quiet", "--no-fail-fast", "--package", "leeward-lab-story"]);
     tests.env("LEEWARD_CONFIG", config).env("LEEWARD_PROGRAM", &ready.leeward).env("LEEWARD_REQUIRE_LAB", "1");
+    Ok(tests)
+}
+
+async fn lab_tests(sites: &Lab, ready: &binaries::Ready, only: Option<&str>) -> Result<()> {
+    let mut tests = on_the_lab(sites, ready).await?;
+    // One lab, one story at a time.
+    tests.args(["--", "--test-threads", "1"]).args(only);
     tokio::task::spawn_blocking(move || binaries::must(&mut tests)).await?
 }
