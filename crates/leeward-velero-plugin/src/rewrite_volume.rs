@@ -10,7 +10,7 @@ use crate::view::{self, UnknownOrigin};
 use leeward_model::address::{AddressError, VolumeAddress};
 use leeward_model::keys::PROMOTED_FROM;
 use leeward_model::mapping::Mapping;
-use leeward_model::rewrite::{RewriteError, Rewritten, rewrite};
+use leeward_model::rewrite::{RewriteError, Rewritten, rewrite_from};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use velero_plugin::{ActionError, RestoreInput, RestoreItemAction, RestoreOutput, Selector, async_trait};
@@ -56,7 +56,8 @@ enum Existing {
 /// The volume as it is created here.
 fn rewritten(pv: &Value, restore: &Value, site: &Site) -> Result<Rewritten, VolumeError> {
     let source = view::origin(pv, || format!("PersistentVolume {}", view::name(pv)), restore)?;
-    Ok(rewrite(pv, &site.mapping, &source, &site.name).map_err(Box::new)?)
+    let backup = view::text(restore, "/spec/backupName");
+    Ok(rewrite_from(pv, &site.mapping, &source, &site.name, backup).map_err(Box::new)?)
 }
 
 /// Whether the volume of that name that is here already will do.
