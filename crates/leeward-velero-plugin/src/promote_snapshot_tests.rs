@@ -1,12 +1,15 @@
 use super::*;
 use crate::keep_volume::KeepVolume;
+use crate::land_claim::LandClaim;
 use crate::metadata_only::MetadataOnly;
 use crate::played::Played;
+use crate::rewrite_volume::RewriteVolume;
 use leeward_model::keys::{PROMOTE, PROMOTED_FROM, PROMOTED_VOLUME, RECOVER_FROM, RECOVERY_POINT};
 use serde_json::json;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use velero_plugin::{RestoreInput, RestoreItemAction as _};
 
 const CLAIMS: &str = "persistentvolumeclaims";
 const CLAIMS_PATH: &str = "/api/v1/namespaces/shop/persistentvolumeclaims";
@@ -316,6 +319,24 @@ async fn recovered_from_promoted_the_stored_live_volume_says_where_the_copy_is()
     assert_eq!(stored["spec"]["nfs"]["path"], "/export/live");
     assert_eq!(stored["metadata"]["annotations"][RECOVER_FROM], "promoted");
     assert!(stored["metadata"]["annotations"][PROMOTED_VOLUME].as_str().unwrap().contains("/export/copy"));
+
+    // A plain restore at the other site: the claim's own volume, by its own name, is the copy of the promoted one.
+    let west = Arc::new(Played::empty());
+    west.set("configmaps", "leeward-site", |map| map["data"]["site"] = "west".into());
+    let cluster = west.cluster();
+    let restore = json!({"kind": "Restore"});
+    let input = |item: &Value| RestoreInput { item: item.clone(), item_from_backup: item.clone(), restore: &restore };
+    let landed = RewriteVolume(Arc::clone(&cluster)).execute(input(&stored)).await.unwrap().item.unwrap();
+    assert_eq!(landed["metadata"]["name"], "pv-a");
+    assert_eq!(landed["spec"]["nfs"], json!({"server": "10.77.0.2", "path": "/vault/copy"}));
+    assert_eq!(landed["spec"]["claimRef"], json!({"namespace": "shop", "name": "a"}));
+    assert!(!landed.to_string().contains("/export/live"), "{landed}");
+    let mut stored_claim = keep.execute(claim("a"), &backup).await.unwrap().item.unwrap();
+    stored_claim["metadata"]["annotations"][MUST_INCLUDE] = "true".into();
+    stored_claim["spec"]["storageClassName"] = "gold".into();
+    let landed_claim = LandClaim(cluster).execute(input(&stored_claim)).await.unwrap().item.unwrap();
+    assert_eq!(landed_claim["spec"]["volumeName"], landed["metadata"]["name"]);
+    assert!(landed_claim["metadata"]["annotations"].get(MUST_INCLUDE).is_none(), "Velero leaves it in");
 
     // Once more, and then live: nothing of the former choice stays.
     let live = keep.execute(stored, &backup_with(json!({PROMOTE: "newest-ready"}))).await.unwrap().item.unwrap();
