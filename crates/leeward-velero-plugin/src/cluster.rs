@@ -257,8 +257,9 @@ impl Cluster {
         &self,
         resource: &Resource,
         namespace: Option<&str>,
+        labels: &str,
     ) -> Result<Vec<Value>, ClusterError> {
-        match self.list(resource, namespace, "").await {
+        match self.list(resource, namespace, labels).await {
             Err(ClusterError::Call { source, .. }) if is_not_found(&source) => Ok(Vec::new()),
             other => other,
         }

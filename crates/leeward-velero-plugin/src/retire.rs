@@ -87,11 +87,8 @@ async fn retire(cluster: &Cluster, namespace: &str, occasion: Occasion<'_>) -> R
     let claims = cluster.list(&CLAIMS, Some(namespace), &ours).await?;
     let mut snapshots = Vec::new();
     for resource in [&SNAPSHOTS, &MACHINE_SNAPSHOTS] {
-        let found = cluster.list(resource, Some(namespace), &ours).await;
-        match found {
-            Ok(found) => snapshots.extend(found.into_iter().map(|snapshot| (resource, snapshot))),
-            Err(error) => tracing::debug!("{error}"),
-        }
+        let found = cluster.list_if_known(resource, Some(namespace), &ours).await?;
+        snapshots.extend(found.into_iter().map(|snapshot| (resource, snapshot)));
     }
     if claims.is_empty() && snapshots.is_empty() {
         return Ok(Vec::new());

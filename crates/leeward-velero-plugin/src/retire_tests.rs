@@ -72,6 +72,16 @@ async fn what_a_backup_promoted_goes_with_it_but_not_before_a_newer_point_is_ver
 }
 
 #[tokio::test]
+async fn an_older_point_is_no_reason_to_let_the_newest_go() {
+    let played = played(
+        &[promoted(10, &["old"]), promoted(11, &["new"])],
+        &[backup("old", "Completed"), backup("new", "Deleting")],
+    );
+    delete_backup(&played, "new").await.unwrap();
+    assert_eq!(played.names(CLAIM), ["a-rp-10", "a-rp-11"]);
+}
+
+#[tokio::test]
 async fn as_many_newer_ones_as_the_site_keeps() {
     for (keep, goes) in [("none", false), ("keepNewest: 1", true)] {
         let played = played(

@@ -99,7 +99,7 @@ impl Taking<'_> {
             return Ok(None);
         }
         let read = || async {
-            let machines = self.cluster().list_if_known(&MACHINES, Some(view::namespace(self.claim))).await?;
+            let machines = self.cluster().list_if_known(&MACHINES, Some(view::namespace(self.claim)), "").await?;
             let owned =
                 |vm: &Value| vm::claims(vm).into_iter().map(|claim| (claim, view::name(vm).to_owned())).collect();
             Ok(machines.iter().flat_map(|vm| -> Vec<_> { owned(vm) }).collect::<HashMap<_, _>>())
