@@ -159,6 +159,21 @@ async fn a_claim_that_loses_its_volume_or_is_deleted_fails_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_api_server_that_refuses_once_fails_that_claim_and_no_other() {
+    let played = with_snapshots(&["a", "b"]);
+    played.fail(&format!("GET {CLAIMS_PATH}"));
+    let action = action(&played);
+    let text = execute(&action, "a").await.unwrap().unwrap_err().to_string();
+    assert!(text.contains("list persistentvolumeclaims in shop") && text.contains("LW-0606"), "{text}");
+    assert_eq!(played.count("POST"), 0);
+    let b = execute(&action, "b");
+    played.was_asked("POST", 2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    bind(&played, "b-rp-1");
+    assert_eq!(names(&b.await.unwrap().unwrap()), ["b-rp-1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn twice_concurrently_and_again_after_a_kill_promote_once() {
     let played = with_snapshots(&["a"]);
     // Two backups of the same point by two processes, and a third process that goes on for the first.

@@ -137,6 +137,10 @@ impl Taking<'_> {
             }),
         );
         let whole = self.ready(&MACHINE_SNAPSHOTS, &namespace.machine_snapshots, &wanted).await?;
+        if let Some(why) = unfrozen(&whole) {
+            // Velero counts it as a warning of the backup.
+            tracing::warn!("VirtualMachineSnapshot {}: {why}, so its disks are only crash-consistent", title(&whole));
+        }
         let inside = || TakeError::NotInside { snapshot: title(&whole), claim: title(self.claim) };
         let content = view::text(&whole, "/status/virtualMachineSnapshotContentName").ok_or_else(inside)?;
         let name_space = Some(view::namespace(self.claim));
@@ -247,6 +251,19 @@ fn is_same(existing: &Value, wanted: &Value) -> bool {
 /// What the snapshotter says is the matter.
 fn reason(object: &Value) -> String {
     view::text(object, "/status/error/message").unwrap_or("no reason given").to_owned()
+}
+
+/// Why the guest of a running machine was not frozen, if it was not.
+fn unfrozen(machine_snapshot: &Value) -> Option<&'static str> {
+    let indications = machine_snapshot["status"]["indications"].as_array();
+    let has = |word: &str| indications.is_some_and(|all| all.iter().any(|indication| indication == word));
+    if has("QuiesceTimeout") {
+        Some("the guest could not be frozen")
+    } else if has("NoGuestAgent") {
+        Some("the guest has no agent that could freeze it")
+    } else {
+        None
+    }
 }
 
 /// The VolumeSnapshot of `claim` in a VirtualMachineSnapshotContent.
