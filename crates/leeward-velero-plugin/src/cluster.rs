@@ -133,6 +133,7 @@ pub(crate) struct Cluster {
     config_map: OnceCell<Option<Value>>,
     site: OnceCell<Site>,
     settings: OnceCell<Settings>,
+    volumes: OnceCell<Vec<Value>>,
 }
 
 impl Cluster {
@@ -152,6 +153,7 @@ impl Cluster {
             config_map: OnceCell::new(),
             site: OnceCell::new(),
             settings: OnceCell::new(),
+            volumes: OnceCell::new(),
         }
     }
 
@@ -168,6 +170,7 @@ impl Cluster {
             config_map: OnceCell::new(),
             site: OnceCell::new(),
             settings: OnceCell::new(),
+            volumes: OnceCell::new(),
         }
     }
 
@@ -222,6 +225,11 @@ impl Cluster {
     pub(crate) async fn site(&self) -> Result<&Site, ClusterError> {
         let read = || async { Ok(Site::read(&self.namespace, self.config_map().await?)?) };
         self.site.get_or_try_init(read).await
+    }
+
+    /// The PVs that were there when the first was asked for.
+    pub(crate) async fn volumes(&self) -> Result<&[Value], ClusterError> {
+        self.volumes.get_or_try_init(|| self.list(&VOLUMES, None, "")).await.map(Vec::as_slice)
     }
 
     /// What the ConfigMap says about promotions.

@@ -338,6 +338,10 @@ async fn recovered_from_promoted_the_stored_live_volume_says_where_the_copy_is()
     // A plain restore at the other site: the claim's own volume, by its own name, is the copy of the promoted one.
     let west = Arc::new(Played::empty());
     west.set("configmaps", "leeward-site", |map| map["data"]["site"] = "west".into());
+    let mut alias = pv("promoted-here-once", "a-rp-0", "/vault/copy");
+    alias["spec"]["nfs"]["server"] = "10.77.0.2".into();
+    west.add("persistentvolumes", alias);
+    west.add("persistentvolumes", pv("unrelated", "x", "/export/live"));
     let cluster = west.cluster();
     let restore = json!({"kind": "Restore"});
     let input = |item: &Value| RestoreInput { item: item.clone(), item_from_backup: item.clone(), restore: &restore };
@@ -346,6 +350,10 @@ async fn recovered_from_promoted_the_stored_live_volume_says_where_the_copy_is()
     assert_eq!(landed["spec"]["nfs"], json!({"server": "10.77.0.2", "path": "/vault/copy"}));
     assert_eq!(landed["spec"]["claimRef"], json!({"namespace": "shop", "name": "a"}));
     assert!(!landed.to_string().contains("/export/live"), "{landed}");
+    let policy =
+        |name: &str| west.object("persistentvolumes", name).unwrap()["spec"]["persistentVolumeReclaimPolicy"].clone();
+    assert_eq!(policy("promoted-here-once"), "Retain", "nobody else may delete the machine's disk");
+    assert_eq!(policy("unrelated"), "Delete");
     let mut stored_claim = keep.execute(claim("a"), &backup).await.unwrap().item.unwrap();
     stored_claim["metadata"]["annotations"][MUST_INCLUDE] = "true".into();
     stored_claim["spec"]["storageClassName"] = "gold".into();

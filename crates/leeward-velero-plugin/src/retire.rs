@@ -231,7 +231,7 @@ impl Guards {
 }
 
 /// What makes a PV's storage that storage and no other; `None` if it cannot be told.
-fn address(pv: &Value) -> Option<Value> {
+pub(crate) fn address(pv: &Value) -> Option<Value> {
     let spec = pv["spec"].as_object()?;
     if let Some(csi) = spec.get("csi") {
         return Some(Value::Array(vec![csi["driver"].clone(), csi["volumeHandle"].clone()]));

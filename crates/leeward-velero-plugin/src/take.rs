@@ -177,6 +177,7 @@ impl Taking<'_> {
             if !existing.as_ref().is_some_and(|existing| is_same(existing, wanted)) {
                 return Err(TakeError::Foreign { kind, snapshot: title(wanted), claim: title(self.claim) });
             }
+            // Of another backup of the same point, perhaps.
             let used = json!({"metadata": {"annotations": wanted["metadata"]["annotations"]}});
             self.cluster().patch(resource, Some(namespace), name, &used).await.map_err(|e| self.refused(e))?;
         } else {
