@@ -229,7 +229,7 @@ impl Cluster {
 
     /// The PVs that were there when the first was asked for.
     pub(crate) async fn volumes(&self) -> Result<&[Value], ClusterError> {
-        self.volumes.get_or_try_init(|| self.list(&VOLUMES, None, "")).await.map(Vec::as_slice)
+        self.volumes.get_or_try_init(|| self.list_if_known(&VOLUMES, None, "")).await.map(Vec::as_slice)
     }
 
     /// What the ConfigMap says about promotions.

@@ -6,9 +6,9 @@
 
 use crate::cluster::{Cluster, VOLUMES};
 use crate::metadata_only::is_velero_s;
+use crate::recover_from;
 use crate::site::Site;
 use crate::view::{self, UnknownOrigin};
-use crate::{alias, recover_from};
 use leeward_model::address::{AddressError, NfsLocation, VolumeAddress};
 use leeward_model::keys::PROMOTED_FROM;
 use leeward_model::rewrite::{RewriteError, Rewritten, rewrite};
@@ -118,7 +118,7 @@ impl RestoreItemAction for RewriteVolume {
             }
             return Ok(RestoreOutput::skip());
         }
-        alias::keep(&self.0, &wanted.pv).await?;
+        crate::alias::keep(&self.0, &wanted.pv).await?;
         let rule = wanted.trace.rule.as_deref().unwrap_or("(none needed)");
         tracing::info!(rule, "PersistentVolume {name}: {} becomes {}", wanted.before, wanted.after);
         Ok(RestoreOutput::changed(wanted.pv))
