@@ -133,6 +133,7 @@ pub(crate) struct Cluster {
     config_map: OnceCell<Option<Value>>,
     site: OnceCell<Site>,
     settings: OnceCell<Settings>,
+    volumes: OnceCell<Vec<Value>>,
 }
 
 impl Cluster {
@@ -152,6 +153,7 @@ impl Cluster {
             config_map: OnceCell::new(),
             site: OnceCell::new(),
             settings: OnceCell::new(),
+            volumes: OnceCell::new(),
         }
     }
 
@@ -168,6 +170,7 @@ impl Cluster {
             config_map: OnceCell::new(),
             site: OnceCell::new(),
             settings: OnceCell::new(),
+            volumes: OnceCell::new(),
         }
     }
 
@@ -224,6 +227,11 @@ impl Cluster {
         self.site.get_or_try_init(read).await
     }
 
+    /// The PVs that were there when the first was asked for.
+    pub(crate) async fn volumes(&self) -> Result<&[Value], ClusterError> {
+        self.volumes.get_or_try_init(|| self.list_if_known(&VOLUMES, None, "")).await.map(Vec::as_slice)
+    }
+
     /// What the ConfigMap says about promotions.
     pub(crate) async fn settings(&self) -> Result<&Settings, ClusterError> {
         let read = || async { Ok(Settings::read(&self.namespace, self.config_map().await?)?) };
@@ -257,8 +265,9 @@ impl Cluster {
         &self,
         resource: &Resource,
         namespace: Option<&str>,
+        labels: &str,
     ) -> Result<Vec<Value>, ClusterError> {
-        match self.list(resource, namespace, "").await {
+        match self.list(resource, namespace, labels).await {
             Err(ClusterError::Call { source, .. }) if is_not_found(&source) => Ok(Vec::new()),
             other => other,
         }

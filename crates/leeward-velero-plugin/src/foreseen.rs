@@ -25,7 +25,7 @@ pub(crate) async fn claims(
     let mut claims = cluster.list(&CLAIMS, Some(namespace), "").await?;
     let mut of_machines = HashSet::new();
     if selection.by_label() && !claims.is_empty() {
-        for machine in cluster.list_if_known(&MACHINES, Some(namespace)).await? {
+        for machine in cluster.list_if_known(&MACHINES, Some(namespace), "").await? {
             if selection.selects(&machine) {
                 of_machines.extend(vm::claims(&machine));
             }

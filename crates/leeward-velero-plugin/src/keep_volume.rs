@@ -13,7 +13,7 @@ use crate::metadata_only::{self, MetadataOnly};
 use crate::policy::RecoverFrom;
 use crate::promote::{is_promoted, title};
 use crate::promoter::Promoter;
-use crate::selection::Selection;
+use crate::selection::{self, Selection};
 use crate::{recover_from, view};
 use leeward_model::keys::{ORIGINAL_RECLAIM_POLICY, PROMOTE, PROMOTED_FROM, SITE, VOLUME_DATA};
 use leeward_model::name::SiteName;
@@ -28,9 +28,14 @@ pub(crate) struct KeepVolume {
     pub(crate) metadata_only: Arc<MetadataOnly>,
 }
 
-/// There is no promoted volume to recover the claim from.
+/// The claim could not be recovered from this backup.
 #[derive(Debug, thiserror::Error)]
 enum KeepError {
+    #[error(
+        "PersistentVolumeClaim {claim} is backed up without its PersistentVolume, so it could never be bound to its copy: the \
+         Backup has {field}; take that out, then back up again [LW-0633]"
+    )]
+    NoVolumes { claim: String, field: String },
     #[error(
         "PersistentVolumeClaim {claim} is to be recovered from a promoted volume, but the recovery point has no snapshot of \
          it; take one, or annotate the claim with {PROMOTE}: none to recover it from its own volume [LW-0625]"
@@ -99,6 +104,9 @@ impl BackupItemAction for KeepVolume {
         self.metadata_only.check(backup).await?;
         let site = &self.cluster.site().await?.name;
         if item["kind"] != "PersistentVolume" {
+            if let Some(field) = selection::without_volumes(backup) {
+                return Err(KeepError::NoVolumes { claim: title(&item), field }.into());
+            }
             return Ok(BackupOutput::changed(stamped(item, site)));
         }
         // One GET per volume: promoted claims are made during the backup, so a list would be out of date.
@@ -194,6 +202,9 @@ mod tests {
 
         let text = action.execute(claim.clone(), &json!({})).await.unwrap_err().to_string();
         assert!(text.contains("snapshotVolumes") && text.contains("LW-0632"), "{text}");
+        let alone = json!({"spec": {"snapshotVolumes": false, "includeClusterResources": false}});
+        let text = action.execute(claim.clone(), &alone).await.unwrap_err().to_string();
+        assert!(text.contains("shop/a-rp-1") && text.contains("LW-0633"), "{text}");
         // Velero's own business: the restore leaves it alone, and a later backup forgets that.
         let allowing = json!({"metadata": {"annotations": {VOLUME_DATA: "allow"}}});
         let left = action.execute(claim, &allowing).await.unwrap().item.unwrap();

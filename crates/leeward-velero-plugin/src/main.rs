@@ -16,6 +16,7 @@
 //! What each decides is a pure function of the item, the site's configuration and what exists; `cluster` makes the calls.
 
 mod adopt;
+mod alias;
 mod cluster;
 mod followed;
 mod foreseen;

@@ -1,12 +1,15 @@
 use super::*;
 use crate::keep_volume::KeepVolume;
+use crate::land_claim::LandClaim;
 use crate::metadata_only::MetadataOnly;
 use crate::played::Played;
+use crate::rewrite_volume::RewriteVolume;
 use leeward_model::keys::{PROMOTE, PROMOTED_FROM, PROMOTED_VOLUME, RECOVER_FROM, RECOVERY_POINT};
 use serde_json::json;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use velero_plugin::{RestoreInput, RestoreItemAction as _};
 
 const CLAIMS: &str = "persistentvolumeclaims";
 const CLAIMS_PATH: &str = "/api/v1/namespaces/shop/persistentvolumeclaims";
@@ -153,6 +156,21 @@ async fn a_claim_that_loses_its_volume_or_is_deleted_fails_at_once() {
         assert!(text.contains("LW-0617") && text.contains(how), "{text}");
     }
     assert!(begun.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_refuses_once_fails_that_claim_and_no_other() {
+    let played = with_snapshots(&["a", "b"]);
+    played.fail(&format!("GET {CLAIMS_PATH}"));
+    let action = action(&played);
+    let text = execute(&action, "a").await.unwrap().unwrap_err().to_string();
+    assert!(text.contains("list persistentvolumeclaims in shop") && text.contains("LW-0606"), "{text}");
+    assert_eq!(played.count("POST"), 0);
+    let b = execute(&action, "b");
+    played.was_asked("POST", 2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    bind(&played, "b-rp-1");
+    assert_eq!(names(&b.await.unwrap().unwrap()), ["b-rp-1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -316,6 +334,32 @@ async fn recovered_from_promoted_the_stored_live_volume_says_where_the_copy_is()
     assert_eq!(stored["spec"]["nfs"]["path"], "/export/live");
     assert_eq!(stored["metadata"]["annotations"][RECOVER_FROM], "promoted");
     assert!(stored["metadata"]["annotations"][PROMOTED_VOLUME].as_str().unwrap().contains("/export/copy"));
+
+    // A plain restore at the other site: the claim's own volume, by its own name, is the copy of the promoted one.
+    let west = Arc::new(Played::empty());
+    west.set("configmaps", "leeward-site", |map| map["data"]["site"] = "west".into());
+    let mut alias = pv("promoted-here-once", "a-rp-0", "/vault/copy");
+    alias["spec"]["nfs"]["server"] = "10.77.0.2".into();
+    west.add("persistentvolumes", alias);
+    west.add("persistentvolumes", pv("unrelated", "x", "/export/live"));
+    let cluster = west.cluster();
+    let restore = json!({"kind": "Restore"});
+    let input = |item: &Value| RestoreInput { item: item.clone(), item_from_backup: item.clone(), restore: &restore };
+    let landed = RewriteVolume(Arc::clone(&cluster)).execute(input(&stored)).await.unwrap().item.unwrap();
+    assert_eq!(landed["metadata"]["name"], "pv-a");
+    assert_eq!(landed["spec"]["nfs"], json!({"server": "10.77.0.2", "path": "/vault/copy"}));
+    assert_eq!(landed["spec"]["claimRef"], json!({"namespace": "shop", "name": "a"}));
+    assert!(!landed.to_string().contains("/export/live"), "{landed}");
+    let policy =
+        |name: &str| west.object("persistentvolumes", name).unwrap()["spec"]["persistentVolumeReclaimPolicy"].clone();
+    assert_eq!(policy("promoted-here-once"), "Retain", "nobody else may delete the machine's disk");
+    assert_eq!(policy("unrelated"), "Delete");
+    let mut stored_claim = keep.execute(claim("a"), &backup).await.unwrap().item.unwrap();
+    stored_claim["metadata"]["annotations"][MUST_INCLUDE] = "true".into();
+    stored_claim["spec"]["storageClassName"] = "gold".into();
+    let landed_claim = LandClaim(cluster).execute(input(&stored_claim)).await.unwrap().item.unwrap();
+    assert_eq!(landed_claim["spec"]["volumeName"], landed["metadata"]["name"]);
+    assert!(landed_claim["metadata"]["annotations"].get(MUST_INCLUDE).is_none(), "Velero leaves it in");
 
     // Once more, and then live: nothing of the former choice stays.
     let live = keep.execute(stored, &backup_with(json!({PROMOTE: "newest-ready"}))).await.unwrap().item.unwrap();

@@ -38,6 +38,12 @@ pub(crate) enum NotPromoted {
     Class(#[from] storage_class::ClassError),
     #[error(transparent)]
     NotTaken(#[from] TakeError),
+    #[error("PersistentVolumeClaim {claim} cannot be promoted: its VolumeSnapshots cannot be listed [LW-0614]")]
+    NotListed {
+        claim: String,
+        #[source]
+        source: ClusterError,
+    },
     #[error("VolumeSnapshot {snapshot} of PersistentVolumeClaim {claim} cannot be promoted [LW-0614]")]
     Refused {
         snapshot: String,
@@ -221,11 +227,8 @@ impl Work {
             Policy::NewestReady => String::new(),
         };
         let read = || self.cluster.list(&SNAPSHOTS, Some(view::namespace(claim)), &labels);
-        namespace.snapshots.get_or_try_init(read).await.map(Vec::as_slice).map_err(|source| NotPromoted::Refused {
-            snapshot: "(all)".to_owned(),
-            claim: title(claim),
-            source,
-        })
+        let listed = namespace.snapshots.get_or_try_init(read).await;
+        listed.map(Vec::as_slice).map_err(|source| NotPromoted::NotListed { claim: title(claim), source })
     }
 }
 
@@ -254,7 +257,7 @@ impl Promotion<'_> {
     /// Makes the promoted claim, or finds it, and says that this backup needs it.
     async fn create(&self) -> Result<(), NotPromoted> {
         let (namespace, name) = (view::namespace(&self.wanted), view::name(&self.wanted));
-        loop {
+        while Instant::now() < self.until {
             if let Created::New = self.work.cluster.create(&CLAIMS, &self.wanted).await.map_err(|e| self.refused(e))? {
                 let snapshot = view::name(self.snapshot);
                 tracing::info!("promoting VolumeSnapshot {namespace}/{snapshot} to claim {name}");
@@ -282,6 +285,7 @@ impl Promotion<'_> {
                 None => {}
             }
         }
+        Err(self.failed(State::Gone).await)
     }
 
     /// Writes on the existing promoted claim that this backup needs it as well. `None` if it was deleted meanwhile.

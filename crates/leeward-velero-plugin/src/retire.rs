@@ -3,7 +3,8 @@
 //!
 //! Laws, checked on what is seen at the moment of deletion and held to exactly that (uid and version): nothing goes that the
 //! plug-in did not make, that a Backup still names, that a pod, an owner or another volume uses; nor the newest data of a
-//! claim: it goes only after a newer promotion of the same claim is bound and in a completed Backup (N3).
+//! claim: it goes only after newer promotions of the same claim, as many as the site keeps, are bound and in completed
+//! Backups (N3).
 
 use crate::cluster::{BACKUPS, CLAIMS, Cluster, ClusterError, MACHINE_SNAPSHOTS, PODS, Resource, SNAPSHOTS, VOLUMES};
 use crate::promote::{PLUG_IN, State, state, title};
@@ -86,18 +87,16 @@ async fn retire(cluster: &Cluster, namespace: &str, occasion: Occasion<'_>) -> R
     let claims = cluster.list(&CLAIMS, Some(namespace), &ours).await?;
     let mut snapshots = Vec::new();
     for resource in [&SNAPSHOTS, &MACHINE_SNAPSHOTS] {
-        let found = cluster.list(resource, Some(namespace), &ours).await;
-        match found {
-            Ok(found) => snapshots.extend(found.into_iter().map(|snapshot| (resource, snapshot))),
-            Err(error) => tracing::debug!("{error}"),
-        }
+        let found = cluster.list_if_known(resource, Some(namespace), &ours).await?;
+        snapshots.extend(found.into_iter().map(|snapshot| (resource, snapshot)));
     }
     if claims.is_empty() && snapshots.is_empty() {
         return Ok(Vec::new());
     }
     let backups = cluster.list(&BACKUPS, Some(cluster.namespace()), "").await?;
     let backups = backups.iter().map(|b| (title(b), b["status"]["phase"] == "Completed")).collect();
-    let known = Known { claims: &claims, backups, velero: cluster.namespace(), occasion };
+    let keep = cluster.settings().await?.keep_newest();
+    let known = Known { claims: &claims, backups, velero: cluster.namespace(), keep, occasion };
 
     let mut kept = Vec::new();
     let going: Vec<_> = claims.iter().filter(|claim| known.may_go(claim)).collect();
@@ -136,6 +135,8 @@ struct Known<'a> {
     backups: HashMap<String, bool>,
     /// The namespace that they are of. Another Velero's backups cannot be seen, and so count as there.
     velero: &'a str,
+    /// How many newer verified promotions there have to be.
+    keep: usize,
     occasion: Occasion<'a>,
 }
 
@@ -175,7 +176,7 @@ impl Known<'_> {
                 && state(Some(other)) == State::Bound
                 && self.users(other).iter().any(|user| self.backups.get(*user) == Some(&true))
         };
-        self.unneeded(claim) && self.claims.iter().any(|other| is_newer(&other))
+        self.unneeded(claim) && self.claims.iter().filter(is_newer).count() >= self.keep
     }
 
     /// A snapshot goes with the claims that were promoted from it, or if nothing came of it.
@@ -230,7 +231,7 @@ impl Guards {
 }
 
 /// What makes a PV's storage that storage and no other; `None` if it cannot be told.
-fn address(pv: &Value) -> Option<Value> {
+pub(crate) fn address(pv: &Value) -> Option<Value> {
     let spec = pv["spec"].as_object()?;
     if let Some(csi) = spec.get("csi") {
         return Some(Value::Array(vec![csi["driver"].clone(), csi["volumeHandle"].clone()]));

@@ -33,6 +33,7 @@ fn backup(name: &str, phase: &str) -> Value {
 
 fn played(claims: &[Value], backups: &[Value]) -> Arc<Played> {
     let played = Played::new(claims.to_vec(), Vec::new());
+    played.promote("keepNewest: 1");
     backups.iter().for_each(|backup| played.add("backups", backup.clone()));
     for (name, path) in [("pv10", "/a"), ("pv11", "/b"), ("pv12", "/c")] {
         played.add(
@@ -67,6 +68,33 @@ async fn what_a_backup_promoted_goes_with_it_but_not_before_a_newer_point_is_ver
         // The newest itself stays, whoever deletes its backup.
         delete_backup(&played, "new").await.unwrap();
         assert!(played.object(CLAIM, "a-rp-11").is_some());
+    }
+}
+
+#[tokio::test]
+async fn an_older_point_is_no_reason_to_let_the_newest_go() {
+    let played = played(
+        &[promoted(10, &["old"]), promoted(11, &["new"])],
+        &[backup("old", "Completed"), backup("new", "Deleting")],
+    );
+    delete_backup(&played, "new").await.unwrap();
+    assert_eq!(played.names(CLAIM), ["a-rp-10", "a-rp-11"]);
+}
+
+#[tokio::test]
+async fn as_many_newer_ones_as_the_site_keeps() {
+    for (keep, goes) in [("none", false), ("keepNewest: 1", true)] {
+        let played = played(
+            &[promoted(10, &["old"]), promoted(11, &["new"])],
+            &[backup("old", "Deleting"), backup("new", "Completed")],
+        );
+        played.promote(keep);
+        delete_backup(&played, "old").await.unwrap();
+        assert_eq!(
+            played.object(CLAIM, "a-rp-10").is_none(),
+            goes,
+            "{keep}: the storage may not be done with the newest"
+        );
     }
 }
 

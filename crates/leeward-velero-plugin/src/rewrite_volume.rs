@@ -126,6 +126,7 @@ impl RestoreItemAction for RewriteVolume {
             }
             return Ok(RestoreOutput::skip());
         }
+        crate::alias::keep(&self.0, &wanted.pv).await?;
         let rule = wanted.trace.rule.as_deref().unwrap_or("(none needed)");
         tracing::info!(rule, "PersistentVolume {name}: {} becomes {}", wanted.before, wanted.after);
         Ok(RestoreOutput::changed(wanted.pv))

@@ -53,6 +53,19 @@ impl<'a> Selection<'a> {
     }
 }
 
+/// The field by which a Backup leaves PVs out, even those that claims name; `None` if it takes them.
+pub(crate) fn without_volumes(backup: &Value) -> Option<String> {
+    let spec = &backup["spec"];
+    if spec["includeClusterResources"] == false {
+        return Some("spec.includeClusterResources: false".to_owned());
+    }
+    let names = ["*", "pv", "persistentvolume", "persistentvolumes"];
+    ["excludedResources", "excludedClusterScopedResources"].into_iter().find_map(|field| {
+        let excluded = spec[field].as_array()?.iter().filter_map(Value::as_str).find(|name| names.contains(name))?;
+        Some(format!("{excluded:?} in spec.{field}"))
+    })
+}
+
 /// A LabelSelector.
 fn selected(selector: &Value, object: &Value) -> bool {
     let labels = &object["metadata"]["labels"];
@@ -106,6 +119,24 @@ mod tests {
             let selection = Selection::of(&backup);
             assert_eq!(selection.named(), named.map(|n| n.into_iter().map(str::to_owned).collect()), "{spec}");
             assert_eq!(selection.takes("shop"), takes, "{spec}");
+        }
+    }
+
+    #[test]
+    fn volumes() {
+        for (spec, field) in [
+            (json!({}), None),
+            (json!({"includeClusterResources": true, "excludedResources": ["pods"]}), None),
+            (json!({"includeClusterResources": false}), Some("includeClusterResources")),
+            (
+                json!({"excludedResources": ["pods", "persistentvolumes"]}),
+                Some("\"persistentvolumes\" in spec.excludedResources"),
+            ),
+            (json!({"excludedClusterScopedResources": ["*"]}), Some("excludedClusterScopedResources")),
+        ] {
+            let got = without_volumes(&json!({"spec": spec}));
+            assert_eq!(got.is_some(), field.is_some(), "{spec}");
+            assert!(got.unwrap_or_default().contains(field.unwrap_or_default()), "{spec}");
         }
     }
 

@@ -5,6 +5,7 @@ use leeward_model::keys::{CONFIG_MAP, CONFIG_MAP_PROMOTE};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 /// How this site promotes, unless a Backup says otherwise.
@@ -13,6 +14,7 @@ pub(crate) struct Settings {
     pub(crate) policy: Policy,
     pub(crate) recover_from: RecoverFrom,
     pub(crate) deadline_seconds: Option<u64>,
+    pub(crate) keep_newest: Option<NonZeroUsize>,
     /// By storage class that waits for a first consumer: the class of the same storage that does not.
     pub(crate) twin_classes: BTreeMap<String, String>,
     /// By CSI driver: the VolumeSnapshotClass of the snapshots that are taken.
@@ -25,7 +27,7 @@ pub(crate) enum SettingsError {
     #[error(
         "ConfigMap {namespace}/{CONFIG_MAP}, key `{CONFIG_MAP_PROMOTE}`: write a policy (none, newest-ready, \
          label:<selector>, take-now, take-now-frozen), or YAML with `policy`, `recoverFrom`, `deadlineSeconds`, \
-         `twinClasses`, `snapshotClasses` [LW-0618]"
+         `keepNewest`, `twinClasses`, `snapshotClasses` [LW-0618]"
     )]
     Form {
         namespace: String,
@@ -46,13 +48,22 @@ struct Document {
     policy: Option<String>,
     recover_from: Option<String>,
     deadline_seconds: Option<u64>,
+    keep_newest: Option<NonZeroUsize>,
     #[serde(default)]
     twin_classes: BTreeMap<String, String>,
     #[serde(default)]
     snapshot_classes: BTreeMap<String, String>,
 }
 
+/// The storage may not be done with the newest promotion; nobody here can see that.
+const KEEP_NEWEST: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
 impl Settings {
+    /// How many verified promotions of a claim stay, whatever becomes of their backups.
+    pub(crate) fn keep_newest(&self) -> usize {
+        self.keep_newest.unwrap_or(KEEP_NEWEST).get()
+    }
+
     /// Reads the ConfigMap of Velero's `namespace`. Without it, or without the key, nothing is promoted.
     pub(crate) fn read(namespace: &str, config_map: Option<&Value>) -> Result<Self, SettingsError> {
         let text = config_map.and_then(|map| map["data"][CONFIG_MAP_PROMOTE].as_str()).unwrap_or_default();
@@ -78,6 +89,7 @@ impl Settings {
                 .map_err(value)?
                 .unwrap_or_default(),
             deadline_seconds: document.deadline_seconds,
+            keep_newest: document.keep_newest,
             twin_classes: document.twin_classes,
             snapshot_classes: document.snapshot_classes,
         })
@@ -109,12 +121,21 @@ mod tests {
         assert_eq!(got.policy, Policy::NewestReady);
         assert_eq!(got.recover_from, RecoverFrom::Promoted);
         assert_eq!((got.deadline_seconds, got.twin_classes["lazy"].as_str()), (Some(600), "eager"));
+        assert_eq!((got.keep_newest(), read("keepNewest: 3").unwrap().keep_newest()), (2, 3));
         assert_eq!(got.snapshot_classes["nfs.csi.k8s.io"], "quick");
     }
 
     #[test]
     fn what_is_not_understood_is_never_passed_over() {
-        for bad in ["latest", "polcy: take-now", "policy: take-now\nrecoverFrom: both", "[a]", "policy: [", "7"] {
+        for bad in [
+            "latest",
+            "polcy: take-now",
+            "policy: take-now\nrecoverFrom: both",
+            "keepNewest: 0",
+            "[a]",
+            "policy: [",
+            "7",
+        ] {
             let text = read(bad).unwrap_err().to_string();
             assert!(text.contains("LW-0618") && text.contains("oadp/leeward-site"), "{bad}: {text}");
         }

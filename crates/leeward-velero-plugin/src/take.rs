@@ -99,7 +99,7 @@ impl Taking<'_> {
             return Ok(None);
         }
         let read = || async {
-            let machines = self.cluster().list_if_known(&MACHINES, Some(view::namespace(self.claim))).await?;
+            let machines = self.cluster().list_if_known(&MACHINES, Some(view::namespace(self.claim)), "").await?;
             let owned =
                 |vm: &Value| vm::claims(vm).into_iter().map(|claim| (claim, view::name(vm).to_owned())).collect();
             Ok(machines.iter().flat_map(|vm| -> Vec<_> { owned(vm) }).collect::<HashMap<_, _>>())
@@ -137,6 +137,10 @@ impl Taking<'_> {
             }),
         );
         let whole = self.ready(&MACHINE_SNAPSHOTS, &namespace.machine_snapshots, &wanted).await?;
+        if let Some(why) = unfrozen(&whole) {
+            // Velero counts it as a warning of the backup.
+            tracing::warn!("VirtualMachineSnapshot {}: {why}, so its disks are only crash-consistent", title(&whole));
+        }
         let inside = || TakeError::NotInside { snapshot: title(&whole), claim: title(self.claim) };
         let content = view::text(&whole, "/status/virtualMachineSnapshotContentName").ok_or_else(inside)?;
         let name_space = Some(view::namespace(self.claim));
@@ -173,6 +177,7 @@ impl Taking<'_> {
             if !existing.as_ref().is_some_and(|existing| is_same(existing, wanted)) {
                 return Err(TakeError::Foreign { kind, snapshot: title(wanted), claim: title(self.claim) });
             }
+            // Of another backup of the same point, perhaps.
             let used = json!({"metadata": {"annotations": wanted["metadata"]["annotations"]}});
             self.cluster().patch(resource, Some(namespace), name, &used).await.map_err(|e| self.refused(e))?;
         } else {
@@ -247,6 +252,19 @@ fn is_same(existing: &Value, wanted: &Value) -> bool {
 /// What the snapshotter says is the matter.
 fn reason(object: &Value) -> String {
     view::text(object, "/status/error/message").unwrap_or("no reason given").to_owned()
+}
+
+/// Why the guest of a running machine was not frozen, if it was not.
+fn unfrozen(machine_snapshot: &Value) -> Option<&'static str> {
+    let indications = machine_snapshot["status"]["indications"].as_array();
+    let has = |word: &str| indications.is_some_and(|all| all.iter().any(|indication| indication == word));
+    if has("QuiesceTimeout") {
+        Some("the guest could not be frozen")
+    } else if has("NoGuestAgent") {
+        Some("the guest has no agent that could freeze it")
+    } else {
+        None
+    }
 }
 
 /// The VolumeSnapshot of `claim` in a VirtualMachineSnapshotContent.

@@ -98,6 +98,15 @@ async fn what_cannot_be_taken_is_told_with_the_snapshotter_s_own_reason() {
 }
 
 #[test]
+fn a_guest_that_was_not_frozen_is_told() {
+    let of = |indications: Value| unfrozen(&json!({"status": {"indications": indications}}));
+    assert_eq!(of(json!(["Online", "GuestAgent"])), None);
+    assert_eq!(of(Value::Null), None, "a machine that is off needs no freezing");
+    assert!(of(json!(["Online", "NoGuestAgent"])).unwrap().contains("no agent"));
+    assert!(of(json!(["Online", "GuestAgent", "QuiesceTimeout"])).unwrap().contains("could not be frozen"));
+}
+
+#[test]
 fn the_class_is_the_marked_one_the_default_or_the_only_one() {
     let class = |name: &str, driver: &str| json!({"metadata": {"name": name}, "driver": driver});
     let mut classes = vec![class("a", DRIVER), class("x", "other")];
