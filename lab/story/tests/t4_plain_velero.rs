@@ -63,6 +63,8 @@ fn with_version(version: &str) {
 /// East → west from the live volumes of stopped VMs, west → east from promoted snapshots, then Velero without the plug-in.
 async fn there_and_back(stage: &Stage<'_>, name: &str) -> Result<()> {
     at_home(stage).await?;
+    // The test before this one has left volumes of the same names on other storage.
+    clear(stage, Site::West).await?;
     // It also writes the plug-ins' ConfigMap at both sites.
     stage.leeward.done(&["cycle", "shop"], &|_| {}).await?;
     live(stage, &format!("live-{name}")).await?;
