@@ -239,7 +239,11 @@ impl Cluster {
         } else {
             Vec::new()
         };
-        let published = self.get(&CONFIG_MAPS, Some(&self.namespace), import::CONFIG_MAP).await?;
+        // Where there is a mapping it is only mentioned, so then it need not be readable.
+        let published = match self.get(&CONFIG_MAPS, Some(&self.namespace), import::CONFIG_MAP).await {
+            Err(_) if Site::has_mapping(config_map) => None,
+            published => published?,
+        };
         Ok(Others { tables, published })
     }
 

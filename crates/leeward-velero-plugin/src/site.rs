@@ -77,6 +77,11 @@ fn imported(published: &Value, other: &SiteName, this: &SiteName) -> Result<Mapp
 }
 
 impl Site {
+    /// Whether the ConfigMap holds a site mapping.
+    pub(crate) fn has_mapping(config_map: &Value) -> bool {
+        text(config_map, CONFIG_MAP_MAPPING).is_some()
+    }
+
     /// Whether the mapping takes tables from documents that are no keys of its own ConfigMap.
     pub(crate) fn lacks_tables(config_map: &Value) -> bool {
         let mapping = text(config_map, CONFIG_MAP_MAPPING).unwrap_or_default();
@@ -260,12 +265,16 @@ rules:
         played.add("configmaps", published("^10\\.77\\.0\\.1$"));
         let (east, west) = (SiteName::parse("east").unwrap(), SiteName::parse("west").unwrap());
         let pv = json!({"metadata": {"name": "pv"}, "spec": {"nfs": {"server": "10.77.0.1", "path": "/export/a"}}});
-        // Ours wins.
+        // Ours wins, and does not need the other.
+        played.fail("GET /api/v1/namespaces/velero/configmaps/velero-plugin-regex-map");
+        played.cluster().site().await.unwrap();
         let cluster = played.cluster();
         let site = cluster.site().await.unwrap();
         assert_eq!(rewrite(&pv, &site.mapping, &east, &west).unwrap().pv["spec"]["nfs"]["path"], "/vault/a");
 
         played.set("configmaps", CONFIG_MAP, |map| map["data"] = json!({"site": "west"}));
+        played.fail("GET /api/v1/namespaces/velero/configmaps/velero-plugin-regex-map");
+        assert!(played.cluster().site().await.unwrap_err().to_string().contains("LW-0606"));
         let text = played.cluster().site().await.unwrap_err().to_string();
         assert!(text.contains("LW-0602") && text.contains("`other-site`"), "{text}");
 
