@@ -77,7 +77,7 @@ impl Engine {
     /// # Errors
     /// Something answers and then fails.
     pub async fn observe(&self, name: &GroupName, group: &GroupSpec) -> Result<Observed, EngineError> {
-        observe::observe((name, group), &self.sites, self.storage.as_ref(), &self.state).await
+        observe::observe((name, group), &self.sites, (self.storage.as_ref(), &self.mapping), &self.state).await
     }
 
     /// The plan of a run, without carrying it out. Changes nothing.

@@ -8,10 +8,10 @@ use crate::{
     state::{PointRecord, State},
 };
 use leeward_model::{
-    address::VolumeAddress,
     claim,
     group::GroupSpec,
     keys,
+    mapping::Mapping,
     name::{Epoch, GroupName, Namespace, SiteName},
     plan::observed::{
         Active, ClaimObserved, DivergenceObserved, ObjectRef, Observed, PointObserved, SiteObserved, SiteState,
@@ -32,7 +32,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 pub async fn observe(
     (name, group): (&GroupName, &GroupSpec),
     sites: &BTreeMap<SiteName, Site>,
-    storage: &dyn StorageAdapter,
+    (storage, mapping): (&dyn StorageAdapter, &Mapping),
     state: &State,
 ) -> Result<Observed, EngineError> {
     let witness = state.witness(name).await?;
@@ -51,7 +51,7 @@ pub async fn observe(
 
     let looks = sites.values().map(|site| {
         let common = common.as_ref().filter(|_| site.name != active.site);
-        async move { (site.name.clone(), look(group, site, storage, common).await) }
+        async move { (site.name.clone(), look(group, site, (storage, mapping), common).await) }
     });
     let mut seen = BTreeMap::new();
     for (site, looked) in futures::future::join_all(looks).await {
@@ -67,7 +67,7 @@ pub async fn observe(
 async fn look(
     group: &GroupSpec,
     site: &Site,
-    storage: &dyn StorageAdapter,
+    (storage, mapping): (&dyn StorageAdapter, &Mapping),
     common: Option<&PointRecord>,
 ) -> Result<SiteObserved, EngineError> {
     if let Err(why) = site.probe().await {
@@ -76,7 +76,7 @@ async fn look(
     let vms = vms(group, site).await?;
     let pvs = site.list(PV, None, "").await?;
     let claims = claims(group, site, &pvs).await?;
-    let bystanders = bystanders(&pvs, &claims);
+    let bystanders = bystanders(mapping, &pvs, &claims);
     let velero_problem = match site.velero.location().await {
         Ok(LocationState::Available) => None,
         Ok(LocationState::Unavailable(why)) => Some(format!("its backup storage location is unavailable: {why}")),
@@ -89,11 +89,13 @@ async fn look(
     // What is being written cannot be compared, and no plan is made while it is.
     let quiet = vms.iter().all(|vm| !vm.running);
     let divergence = match common {
-        Some(point) if quiet && storage_problem.is_none() => divergence(site, storage, point, &claims).await?,
+        Some(point) if quiet && storage_problem.is_none() => {
+            divergence(site, storage, point, volumes(mapping, &claims)).await?
+        }
         _ => Vec::new(),
     };
     let empty = match storage_problem {
-        None => storage.empty(&site.name, &volumes(&claims)).await?.into_iter().collect(),
+        None => storage.empty(&site.name, &volumes(mapping, &claims)).await?.into_iter().collect(),
         Some(_) => BTreeSet::new(),
     };
     Ok(SiteObserved::Reachable(Box::new(SiteState {
@@ -171,12 +173,12 @@ fn snapshot_class(pv: &Value, classes: &[Value]) -> Option<String> {
 }
 
 /// PVs on the servers of the group's volumes that are not the group's own nor promoted from it.
-fn bystanders(pvs: &[Value], claims: &[ClaimObserved]) -> Vec<String> {
+fn bystanders(mapping: &Mapping, pvs: &[Value], claims: &[ClaimObserved]) -> Vec<String> {
     let own: HashSet<&str> = claims.iter().filter_map(|seen| object_name(seen.pv.as_ref()?)).collect();
     let namespaces: HashSet<&str> = claims.iter().map(|seen| seen.claim.namespace.as_str()).collect();
     let servers: HashSet<String> = claims
         .iter()
-        .filter_map(|seen| VolumeAddress::from_pv(seen.pv.as_ref()?).ok())
+        .filter_map(|seen| mapping.address_of(seen.pv.as_ref()?).ok())
         .filter_map(|address| Some(address.nfs()?.server))
         .collect();
     pvs.iter()
@@ -187,7 +189,7 @@ fn bystanders(pvs: &[Value], claims: &[ClaimObserved]) -> Vec<String> {
             !namespaces.contains(namespace)
         })
         .filter(|pv| {
-            let address = VolumeAddress::from_pv(pv).ok();
+            let address = mapping.address_of(pv).ok();
             address.and_then(|address| address.nfs()).is_some_and(|nfs| servers.contains(&nfs.server))
         })
         .filter_map(|pv| object_name(pv).map(str::to_owned))
@@ -195,9 +197,9 @@ fn bystanders(pvs: &[Value], claims: &[ClaimObserved]) -> Vec<String> {
 }
 
 /// The volumes behind the claims, as far as their addresses can be read.
-fn volumes(claims: &[ClaimObserved]) -> Vec<VolumeRef> {
+fn volumes(mapping: &Mapping, claims: &[ClaimObserved]) -> Vec<VolumeRef> {
     let volume =
-        |pv: &Value| Some(VolumeRef { key: object_name(pv)?.to_owned(), address: VolumeAddress::from_pv(pv).ok()? });
+        |pv: &Value| Some(VolumeRef { key: object_name(pv)?.to_owned(), address: mapping.address_of(pv).ok()? });
     claims.iter().filter_map(|seen| volume(seen.pv.as_ref()?)).collect()
 }
 
@@ -205,9 +207,8 @@ async fn divergence(
     site: &Site,
     storage: &dyn StorageAdapter,
     point: &PointRecord,
-    claims: &[ClaimObserved],
+    mut volumes: Vec<VolumeRef>,
 ) -> Result<Vec<DivergenceObserved>, EngineError> {
-    let mut volumes = volumes(claims);
     volumes.retain(|volume| point.manifest.volume(&volume.key).is_some());
     if volumes.is_empty() {
         return Ok(Vec::new());
@@ -274,5 +275,31 @@ mod tests {
         assert_eq!(snapshot_class(&pv, &classes).as_deref(), Some("b"));
         assert_eq!(snapshot_class(&pv, &classes[..1]).as_deref(), Some("a"));
         assert_eq!(snapshot_class(&json!({"spec": {"nfs": {}}}), &classes), None, "in-tree volumes have no snapshots");
+    }
+
+    /// A driver that only a profile of the mapping's own reads.
+    #[test]
+    fn volumes_of_the_mapping_s_own_profiles_are_seen() {
+        let mapping = Mapping::parse(
+            "apiVersion: leeward.io/v1alpha1
+kind: SiteMapping
+sites: [east, west]
+profiles:
+- name: own
+  read: [made up for the test]
+  driver: own.example
+  parts: { array: {}, volume: { perVolume: true } }
+  places: [{ at: /spec/csi/volumeHandle, form: '{array}:{volume}', mounts: true }]
+rules:
+- { name: r, east: { driver: own.example, parts: { array: A } }, west: { driver: own.example, parts: { array: B } }, keep: [volume] }
+",
+        )
+        .unwrap();
+        let pv = json!({"metadata": {"name": "pv"}, "spec": {"csi": {"driver": "own.example", "volumeHandle": "A:1"}}});
+        let claim = ObjectRef { namespace: Namespace::parse("shop").unwrap(), name: "disk".to_owned() };
+        let seen = [ClaimObserved { claim, pv: Some(pv.clone()), snapshot_class: None }];
+        let found = volumes(&mapping, &seen);
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].key.as_str(), &found[0].address), ("pv", &mapping.address_of(&pv).unwrap()));
     }
 }

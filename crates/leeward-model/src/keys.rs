@@ -29,6 +29,13 @@ pub const CONFIG_MAP: &str = "leeward-site";
 pub const CONFIG_MAP_SITE: &str = "site";
 /// Key in [`CONFIG_MAP`]: the site mapping, YAML.
 pub const CONFIG_MAP_MAPPING: &str = "mapping.yaml";
+/// Key in [`CONFIG_MAP`]: the site across, where instead of a site mapping the published plug-in's ConfigMap is used.
+pub const CONFIG_MAP_OTHER_SITE: &str = "other-site";
+/// On further ConfigMaps in Velero's namespace (label, `true`): their keys are tables that the site mapping may take `from`
+/// the document `<ConfigMap>/<key>`.
+pub const MAPPING_TABLE: &str = "leeward.io/mapping-table";
+/// On a Velero `Restore` (annotation): `test` says what the restore would make of each volume, and restores nothing.
+pub const MODE: &str = "leeward.io/mode";
 
 /// On a Velero `Backup` (annotation): which snapshots are promoted: `none`, `newest-ready`, `label:<selector>`, `take-now`
 /// or `take-now-frozen`. On a PVC (annotation): `none` leaves that claim out.

@@ -2,7 +2,7 @@
 //! and does not start itself if that fails.
 
 use crate::settings::{Settings, SettingsError};
-use crate::site::{Site, SiteError};
+use crate::site::{Others, Site, SiteError};
 use futures::Stream;
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -10,7 +10,8 @@ use kube::core::ApiResource;
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Client, Config};
-use leeward_model::keys::CONFIG_MAP;
+use leeward_model::keys::{CONFIG_MAP, MAPPING_TABLE};
+use leeward_model::mapping::import;
 use serde_json::Value;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -221,15 +222,37 @@ impl Cluster {
         self.config_map.get_or_try_init(read).await.map(Option::as_ref)
     }
 
-    /// What the ConfigMap says about this site.
+    /// What the ConfigMaps say about this site.
     pub(crate) async fn site(&self) -> Result<&Site, ClusterError> {
-        let read = || async { Ok(Site::read(&self.namespace, self.config_map().await?)?) };
+        let read = || async {
+            let config_map = self.config_map().await?;
+            let others = match config_map {
+                Some(config_map) => self.others(config_map).await?,
+                None => Others::default(),
+            };
+            Ok(Site::read(&self.namespace, config_map, &others)?)
+        };
         self.site.get_or_try_init(read).await
     }
 
     /// The PVs that were there when the first was asked for.
     pub(crate) async fn volumes(&self) -> Result<&[Value], ClusterError> {
         self.volumes.get_or_try_init(|| self.list_if_known(&VOLUMES, None, "")).await.map(Vec::as_slice)
+    }
+
+    /// The ConfigMaps that `config_map` refers to.
+    async fn others(&self, config_map: &Value) -> Result<Others, ClusterError> {
+        let tables = if Site::lacks_tables(config_map) {
+            self.list(&CONFIG_MAPS, Some(&self.namespace), &format!("{MAPPING_TABLE}=true")).await?
+        } else {
+            Vec::new()
+        };
+        // Where there is a mapping it is only mentioned, so then it need not be readable.
+        let published = match self.get(&CONFIG_MAPS, Some(&self.namespace), import::CONFIG_MAP).await {
+            Err(_) if Site::has_mapping(config_map) => None,
+            published => published?,
+        };
+        Ok(Others { tables, published })
     }
 
     /// What the ConfigMap says about promotions.

@@ -1,5 +1,6 @@
 //! Restore, VirtualMachines: every machine lands halted and keeps its run strategy in an annotation. Only a run starts it.
 
+use crate::report_only::Mode;
 use crate::view;
 use leeward_model::{
     keys::RUN_STRATEGY,
@@ -39,7 +40,14 @@ impl RestoreItemAction for HaltVm {
     }
 
     async fn execute(&self, input: RestoreInput<'_>) -> Result<RestoreOutput, ActionError> {
-        Ok(RestoreOutput::changed(land(&input.item, &input.item_from_backup)?))
+        let mode = Mode::of(input.restore)?;
+        let landed = land(&input.item, &input.item_from_backup);
+        if let (Mode::Test, Ok(vm)) = (mode, &landed) {
+            let strategy = view::annotation(vm, RUN_STRATEGY).unwrap_or_default();
+            let (namespace, name) = (view::target_namespace(view::namespace(vm), input.restore), view::name(vm));
+            tracing::info!("{mode}VirtualMachine {namespace}/{name} lands halted; its run strategy is {strategy}");
+        }
+        mode.end(landed.map(RestoreOutput::changed).map_err(Into::into))
     }
 }
 
@@ -63,5 +71,15 @@ mod tests {
         let odd = json!({"metadata": {"namespace": "shop", "name": "odd"}, "spec": "x"});
         let text = land(&odd, &odd).unwrap_err().to_string();
         assert!(text.contains("shop/odd") && text.contains("LW-0640"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn in_test_mode_it_is_reported_and_skipped() {
+        let restore = crate::report_only::tests::test_restore();
+        let execute = async |item: Value| {
+            HaltVm.execute(RestoreInput { item_from_backup: item.clone(), item, restore: &restore }).await
+        };
+        assert!(execute(json!({"metadata": {"name": "db"}, "spec": {"running": true}})).await.unwrap().skip);
+        assert!(execute(json!({"metadata": {"name": "db"}, "spec": "x"})).await.is_err());
     }
 }

@@ -198,7 +198,7 @@ mod tests {
         assert!(execute("gone").await["metadata"]["annotations"].get(PROMOTED_FROM).is_none());
         let stored = action.execute(claim.clone(), &backup).await.unwrap().item.unwrap();
         assert_eq!(stored["metadata"]["annotations"], json!({SITE: "east"}), "a claim's class is a name of its site");
-        assert_eq!(played.count("GET /api/v1/namespaces/velero/configmaps"), 1, "read once");
+        assert_eq!(played.count("GET /api/v1/namespaces/velero/configmaps/leeward-site"), 1, "read once");
 
         let text = action.execute(claim.clone(), &json!({})).await.unwrap_err().to_string();
         assert!(text.contains("snapshotVolumes") && text.contains("LW-0632"), "{text}");

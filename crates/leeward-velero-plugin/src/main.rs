@@ -10,6 +10,7 @@
 //! | `leeward.io/land-claim` | restore | PVCs |
 //! | `leeward.io/halt-vm` | restore | VirtualMachines |
 //! | `leeward.io/adopt-disk` | restore | DataVolumes |
+//! | `leeward.io/report-only` | restore | everything; it restores nothing in test mode |
 //! | `leeward.io/leave-out` | restore | VirtualMachineSnapshots and the like |
 //! | `leeward.io/retire` | deletion of a backup | PVCs |
 //!
@@ -18,6 +19,7 @@
 mod adopt;
 mod alias;
 mod cluster;
+mod fate;
 mod followed;
 mod foreseen;
 mod halt_vm;
@@ -34,6 +36,7 @@ mod promote_snapshot;
 mod promoter;
 mod quantity;
 mod recover_from;
+mod report_only;
 mod retire;
 mod rewrite_volume;
 mod selection;
@@ -45,6 +48,7 @@ mod view;
 
 use adopt::{AdoptDisk, LeaveOut};
 use cluster::Cluster;
+use fate::Fates;
 use halt_vm::HaltVm;
 use keep_volume::KeepVolume;
 use land_claim::LandClaim;
@@ -52,6 +56,7 @@ use machine::KeepMachine;
 use metadata_only::{MetadataOnly, RefuseVolumeData};
 use promote_snapshot::PromoteSnapshot;
 use promoter::Promoter;
+use report_only::ReportOnly;
 use retire::Retire;
 use rewrite_volume::RewriteVolume;
 use std::process::ExitCode;
@@ -73,16 +78,19 @@ async fn main() -> ExitCode {
         promoter: Arc::clone(&promoter),
         metadata_only: Arc::clone(&metadata_only),
     };
+    let fates = Arc::new(Fates::default());
+    let rewrite_volume = RewriteVolume { cluster: Arc::clone(&cluster), fates: Arc::clone(&fates) };
     Server::new()
         .backup_item_action("leeward.io/keep-volume", keep_volume)
         .backup_item_action("leeward.io/promote-snapshot", PromoteSnapshot(promoter))
         .backup_item_action("leeward.io/refuse-volume-data", RefuseVolumeData(metadata_only))
         .backup_item_action("leeward.io/keep-machine", KeepMachine(Arc::clone(&cluster)))
-        .restore_item_action("leeward.io/rewrite-volume", RewriteVolume(Arc::clone(&cluster)))
-        .restore_item_action("leeward.io/land-claim", LandClaim(Arc::clone(&cluster)))
+        .restore_item_action("leeward.io/rewrite-volume", rewrite_volume)
+        .restore_item_action("leeward.io/land-claim", LandClaim { cluster: Arc::clone(&cluster), fates })
         .restore_item_action("leeward.io/halt-vm", HaltVm)
         .restore_item_action("leeward.io/adopt-disk", AdoptDisk)
         .restore_item_action("leeward.io/leave-out", LeaveOut)
+        .restore_item_action("leeward.io/report-only", ReportOnly)
         .delete_item_action("leeward.io/retire", Retire::new(cluster))
         .serve()
         .await

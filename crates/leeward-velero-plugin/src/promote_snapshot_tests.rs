@@ -345,7 +345,9 @@ async fn recovered_from_promoted_the_stored_live_volume_says_where_the_copy_is()
     let cluster = west.cluster();
     let restore = json!({"kind": "Restore"});
     let input = |item: &Value| RestoreInput { item: item.clone(), item_from_backup: item.clone(), restore: &restore };
-    let landed = RewriteVolume(Arc::clone(&cluster)).execute(input(&stored)).await.unwrap().item.unwrap();
+    let fates = Arc::new(crate::fate::Fates::default());
+    let rewrite = RewriteVolume { cluster: Arc::clone(&cluster), fates: Arc::clone(&fates) };
+    let landed = rewrite.execute(input(&stored)).await.unwrap().item.unwrap();
     assert_eq!(landed["metadata"]["name"], "pv-a");
     assert_eq!(landed["spec"]["nfs"], json!({"server": "10.77.0.2", "path": "/vault/copy"}));
     assert_eq!(landed["spec"]["claimRef"], json!({"namespace": "shop", "name": "a"}));
@@ -357,7 +359,7 @@ async fn recovered_from_promoted_the_stored_live_volume_says_where_the_copy_is()
     let mut stored_claim = keep.execute(claim("a"), &backup).await.unwrap().item.unwrap();
     stored_claim["metadata"]["annotations"][MUST_INCLUDE] = "true".into();
     stored_claim["spec"]["storageClassName"] = "gold".into();
-    let landed_claim = LandClaim(cluster).execute(input(&stored_claim)).await.unwrap().item.unwrap();
+    let landed_claim = LandClaim { cluster, fates }.execute(input(&stored_claim)).await.unwrap().item.unwrap();
     assert_eq!(landed_claim["spec"]["volumeName"], landed["metadata"]["name"]);
     assert!(landed_claim["metadata"]["annotations"].get(MUST_INCLUDE).is_none(), "Velero leaves it in");
 

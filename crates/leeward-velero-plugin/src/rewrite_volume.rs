@@ -5,20 +5,25 @@
 //! to be the right one; if its claim was deleted since, it is made ready for the new one.
 
 use crate::cluster::{Cluster, VOLUMES};
+use crate::fate::{Fate, Fates};
 use crate::metadata_only::is_velero_s;
 use crate::recover_from;
+use crate::report_only::Mode;
 use crate::site::Site;
 use crate::view::{self, UnknownOrigin};
 use leeward_model::address::{AddressError, VolumeAddress};
 use leeward_model::keys::PROMOTED_FROM;
 use leeward_model::mapping::Mapping;
-use leeward_model::rewrite::{RewriteError, Rewritten, rewrite_from};
+use leeward_model::rewrite::{Change, RewriteError, Rewritten, rewrite_from};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use velero_plugin::{ActionError, RestoreInput, RestoreItemAction, RestoreOutput, Selector, async_trait};
 
 /// See the module.
-pub(crate) struct RewriteVolume(pub(crate) Arc<Cluster>);
+pub(crate) struct RewriteVolume {
+    pub(crate) cluster: Arc<Cluster>,
+    pub(crate) fates: Arc<Fates>,
+}
 
 /// A volume cannot be restored here.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +97,60 @@ fn compare(existing: &Value, wanted: &Rewritten, mapping: &Mapping) -> Result<Ex
     }
 }
 
+/// What the rewriting changes, in one line.
+fn changes(wanted: &Rewritten) -> String {
+    let value = |value: &Option<Value>| value.as_ref().map_or_else(|| "nothing".to_owned(), Value::to_string);
+    let change = |c: &Change| format!("{} {} -> {}", c.pointer, value(&c.before), value(&c.after));
+    let all: Vec<_> = wanted.trace.changes.iter().map(change).collect();
+    if all.is_empty() { "no change".to_owned() } else { all.join(", ") }
+}
+
+impl RewriteVolume {
+    async fn made(&self, pv: Value, restore: &Value, mode: Mode) -> Result<(RestoreOutput, Fate), ActionError> {
+        let name = view::name(&pv).to_owned();
+        if is_velero_s(&pv) {
+            return Ok((RestoreOutput::unchanged(), Fate::Lands));
+        }
+        let site = self.cluster.site().await?;
+        let pv = recover_from::chosen(pv, restore)?;
+        if let Some(kind) = site.mapping.skips(&pv) {
+            tracing::info!("{mode}left out PersistentVolume {name}: it is on {kind}, which the site mapping skips");
+            return Ok((RestoreOutput::skip(), Fate::LeftOut(kind)));
+        }
+        let wanted = rewritten(&pv, restore, site)?;
+        let rule = wanted.trace.rule.as_deref().unwrap_or("(none needed)");
+        if mode == Mode::Test {
+            tracing::info!(rule, "{mode}PersistentVolume {name}: rule {rule} changes {}", changes(&wanted));
+        }
+        if let Some(existing) = self.cluster.get(&VOLUMES, None, &name).await? {
+            match compare(&existing, &wanted, &site.mapping)? {
+                Existing::Release(_) if mode == Mode::Test => {
+                    tracing::info!(
+                        "{mode}PersistentVolume {name} is here and released; it is made ready for its claim"
+                    );
+                }
+                Existing::Release(patch) => {
+                    if self.cluster.patch(&VOLUMES, None, &name, &patch).await?.is_none() {
+                        // Deleted since it was read, so it is to be made after all.
+                        return Ok((RestoreOutput::changed(wanted.pv), Fate::Lands));
+                    }
+                    tracing::info!("PersistentVolume {name} was released; made it ready for its claim");
+                }
+                Existing::Keep if mode == Mode::Test => {
+                    tracing::info!("{mode}PersistentVolume {name} is here and right; it stays as it is");
+                }
+                Existing::Keep => {}
+            }
+            return Ok((RestoreOutput::skip(), Fate::Lands));
+        }
+        if mode != Mode::Test {
+            crate::alias::keep(&self.cluster, &wanted.pv).await?;
+        }
+        tracing::info!(rule, "{mode}PersistentVolume {name}: {} becomes {}", wanted.before, wanted.after);
+        Ok((RestoreOutput::changed(wanted.pv), Fate::Lands))
+    }
+}
+
 #[async_trait]
 impl RestoreItemAction for RewriteVolume {
     fn applies_to(&self) -> Selector {
@@ -99,44 +158,25 @@ impl RestoreItemAction for RewriteVolume {
     }
 
     async fn execute(&self, input: RestoreInput<'_>) -> Result<RestoreOutput, ActionError> {
-        let pv = input.item;
-        let name = view::name(&pv).to_owned();
+        let mode = Mode::of(input.restore)?;
+        let name = view::name(&input.item).to_owned();
         // It stands in the backup to say where the point's data is; the data comes here as the copy of the claim it is of.
-        if view::annotation(&pv, PROMOTED_FROM).is_some() {
+        if view::annotation(&input.item, PROMOTED_FROM).is_some() {
             tracing::debug!("left out PersistentVolume {name}: it is a promoted snapshot");
             return Ok(RestoreOutput::skip());
         }
-        if is_velero_s(&pv) {
-            return Ok(RestoreOutput::unchanged());
-        }
-        let site = self.0.site().await?;
-        if let Some(kind) = site.mapping.skips(&pv) {
-            tracing::info!("left out PersistentVolume {name}: it is on {kind}, which the site mapping skips");
-            return Ok(RestoreOutput::skip());
-        }
-        let pv = recover_from::chosen(pv, input.restore)?;
-        let wanted = rewritten(&pv, input.restore, site)?;
-        if let Some(existing) = self.0.get(&VOLUMES, None, &name).await? {
-            if let Existing::Release(patch) = compare(&existing, &wanted, &site.mapping)? {
-                if self.0.patch(&VOLUMES, None, &name, &patch).await?.is_none() {
-                    // Deleted since it was read, so it is to be made after all.
-                    return Ok(RestoreOutput::changed(wanted.pv));
-                }
-                tracing::info!("PersistentVolume {name} was released; made it ready for its claim");
-            }
-            return Ok(RestoreOutput::skip());
-        }
-        crate::alias::keep(&self.0, &wanted.pv).await?;
-        let rule = wanted.trace.rule.as_deref().unwrap_or("(none needed)");
-        tracing::info!(rule, "PersistentVolume {name}: {} becomes {}", wanted.before, wanted.after);
-        Ok(RestoreOutput::changed(wanted.pv))
+        let made = self.made(input.item, input.restore, mode).await;
+        self.fates.set(&name, made.as_ref().map_or(Fate::Refused, |(_, fate)| fate.clone()));
+        mode.end(made.map(|(output, _)| output))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::site::tests::site;
+    use crate::played::Played;
+    use crate::report_only::tests::test_restore;
+    use crate::site::tests::{MAPPING, site};
     use leeward_model::keys::SITE;
 
     fn pv() -> Value {
@@ -224,5 +264,60 @@ mod tests {
             let text = compare(&existing(change), &at_west(), &site("west").mapping).unwrap_err().to_string();
             assert!(text.contains(code) && text.contains(part), "{text}");
         }
+    }
+
+    /// A cluster of the west; nfs is mapped, and local volumes are skipped.
+    fn west() -> Arc<Played> {
+        let played = Arc::new(Played::empty());
+        played.set("configmaps", "leeward-site", |map| {
+            map["data"] = json!({"site": "west", "mapping.yaml": format!("{MAPPING}skip:\n- inTree: local\n")});
+        });
+        played
+    }
+
+    /// What comes out, and what the claim is told.
+    async fn execute(
+        played: &Arc<Played>,
+        item: Value,
+        restore: &Value,
+    ) -> (Result<RestoreOutput, String>, Option<Fate>) {
+        let action = RewriteVolume { cluster: played.cluster(), fates: Arc::new(Fates::default()) };
+        let name = view::name(&item).to_owned();
+        let output = action.execute(RestoreInput { item_from_backup: item.clone(), item, restore }).await;
+        (output.map_err(|e| e.to_string()), action.fates.of(&name))
+    }
+
+    #[tokio::test]
+    async fn the_claim_is_told_what_became_of_its_volume() {
+        let (output, fate) = execute(&west(), pv(), &json!({})).await;
+        assert_eq!((output.unwrap().item.unwrap(), fate), (at_west().pv, Some(Fate::Lands)));
+        let mut local = pv();
+        local["spec"]["nfs"] = Value::Null;
+        local["spec"]["local"] = json!({"path": "/disk"});
+        let (output, fate) = execute(&west(), local, &json!({})).await;
+        assert_eq!((output.unwrap(), fate), (RestoreOutput::skip(), Some(Fate::LeftOut("spec.local".to_owned()))));
+        let mut uncovered = pv();
+        uncovered["spec"]["nfs"]["path"] = "/other".into();
+        let (output, fate) = execute(&west(), uncovered, &json!({})).await;
+        assert!(output.unwrap_err().contains("LW-0130"));
+        assert_eq!(fate, Some(Fate::Refused));
+    }
+
+    #[tokio::test]
+    async fn in_test_mode_all_is_said_and_nothing_done() {
+        let restore = test_restore();
+        let (output, fate) = execute(&west(), pv(), &restore).await;
+        assert_eq!((output.unwrap(), fate), (RestoreOutput::skip(), Some(Fate::Lands)));
+        let mut uncovered = pv();
+        uncovered["spec"]["nfs"]["path"] = "/other".into();
+        assert!(execute(&west(), uncovered, &restore).await.0.unwrap_err().contains("LW-0130"));
+        let played = west();
+        played.add("persistentvolumes", existing(|e| e["status"]["phase"] = "Released".into()));
+        let (output, _) = execute(&played, pv(), &restore).await;
+        assert_eq!((output.unwrap(), played.count("PATCH")), (RestoreOutput::skip(), 0));
+        let (output, _) = execute(&played, pv(), &json!({})).await;
+        assert_eq!((output.unwrap(), played.count("PATCH")), (RestoreOutput::skip(), 1));
+        let said = changes(&at_west());
+        assert!(said.contains(r#"/spec/nfs/server "10.77.0.1" -> "10.77.0.2""#), "{said}");
     }
 }

@@ -29,6 +29,7 @@ async fn serves_its_actions_without_a_cluster() {
             "RestoreItemActionV2 leeward.io/halt-vm",
             "RestoreItemActionV2 leeward.io/land-claim",
             "RestoreItemActionV2 leeward.io/leave-out",
+            "RestoreItemActionV2 leeward.io/report-only",
             "RestoreItemActionV2 leeward.io/rewrite-volume",
         ]
     );

@@ -10,6 +10,7 @@ use crate::{
 use leeward_model::{
     address::VolumeAddress,
     claim, keys,
+    mapping::Mapping,
     plan::{Copy, Plan, VolumePlan, observed::ObjectRef},
     run::Step,
 };
@@ -98,7 +99,7 @@ impl SitesPerformer<'_> {
                         .ok_or(StepError::MissingOutput(Step::TakeSnapshots))?;
                     volumes.push(SyncVolume {
                         key: volume.pv.clone(),
-                        source: promoted_address(site, plan, volume).await?,
+                        source: promoted_address((site, self.mapping.0), plan, volume).await?,
                         consistency: Consistency::Snapshot,
                         at: *at,
                         seed: Some(volume.after.clone()),
@@ -278,7 +279,11 @@ async fn snapshot_moment(site: &Site, plan: &Plan, volume: &VolumePlan) -> Resul
 }
 
 /// Where the promoted snapshot's data is: the PV of the claim that the plug-in made during the backup.
-async fn promoted_address(site: &Site, plan: &Plan, volume: &VolumePlan) -> Result<VolumeAddress, StepError> {
+async fn promoted_address(
+    (site, mapping): (&Site, &Mapping),
+    plan: &Plan,
+    volume: &VolumePlan,
+) -> Result<VolumeAddress, StepError> {
     let name = format!("{}-{}", volume.claim.name, plan.point);
     let wrong = |object: String, problem: &str| SiteError::Wrong {
         site: site.name.clone(),
@@ -294,7 +299,7 @@ async fn promoted_address(site: &Site, plan: &Plan, volume: &VolumePlan) -> Resu
     let pv_name =
         claim::volume(&pvc).ok_or_else(|| wrong(format!("promoted claim {name}"), "is not bound to a volume"))?;
     let pv = site.get(PV, None, pv_name).await?.ok_or_else(|| wrong(format!("volume {pv_name}"), "does not exist"))?;
-    VolumeAddress::from_pv(&pv).map_err(|error| {
+    mapping.address_of(&pv).map_err(|error| {
         wrong(format!("volume {pv_name}"), &format!("has an address that cannot be read: {error}")).into()
     })
 }

@@ -7,8 +7,8 @@ use crate::{
     site::{PV, PVC, Site, VM},
 };
 use leeward_model::{
-    address::VolumeAddress,
     claim,
+    mapping::Mapping,
     plan::{Plan, VolumePlan},
     vm,
 };
@@ -34,7 +34,8 @@ impl SitesPerformer<'_> {
             let object = format!("VM {}", planned.vm);
             return Err(SiteError::Wrong { site: site.name.clone(), object, problem: problem.to_owned() }.into());
         }
-        futures::future::try_join_all(plan.volumes.iter().map(|volume| check_volume(site, volume))).await?;
+        futures::future::try_join_all(plan.volumes.iter().map(|volume| check_volume(site, self.mapping.0, volume)))
+            .await?;
         Ok(())
     }
 
@@ -56,7 +57,7 @@ impl SitesPerformer<'_> {
     }
 }
 
-async fn check_volume(site: &Site, volume: &VolumePlan) -> Result<(), SiteError> {
+async fn check_volume(site: &Site, mapping: &Mapping, volume: &VolumePlan) -> Result<(), SiteError> {
     let namespace = volume.claim.namespace.as_str();
     let explain = |pvc: &Value| {
         format!(
@@ -90,7 +91,7 @@ async fn check_volume(site: &Site, volume: &VolumePlan) -> Result<(), SiteError>
         .get(PV, None, &volume.pv)
         .await?
         .ok_or_else(|| wrong(format!("names volume {}, which does not exist", volume.pv)))?;
-    match VolumeAddress::from_pv(&pv) {
+    match mapping.address_of(&pv) {
         Ok(address) if address == volume.after => Ok(()),
         Ok(address) => Err(wrong(format!(
             "is bound to volume {} at {address}, but the mapping gives {}: delete that volume and the claim there, then repeat",

@@ -65,8 +65,11 @@ fn collect(root: &Node<'_>, found: &mut Vec<String>) {
         let Some(table) = named(&fields, "table") else { continue };
         for table in table.value.items().unwrap_or_else(|| vec![table.value.clone()]) {
             let fields = table.fields().unwrap_or_default();
-            if let Some(Content::Text(name)) = named(&fields, "from").map(|field| field.value.content) {
-                found.push(name.clone());
+            let Some(from) = named(&fields, "from") else { continue };
+            for name in from.value.items().unwrap_or_else(|| vec![from.value.clone()]) {
+                if let Content::Text(name) = name.content {
+                    found.push(name.clone());
+                }
             }
         }
     }

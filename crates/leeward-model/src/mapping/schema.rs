@@ -173,9 +173,10 @@ pub struct TableSpec {
     /// The rows as CSV; the header names the sites (`east,west`), or sites and parts (`east.array,east.volume,…`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub csv: Option<String>,
-    /// The name of a document with the rows: CSV, or a YAML list.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
+    /// The name of a document with the rows: CSV, or a YAML list. Or a list of names: their rows make one table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "OneOrMany<String>")]
+    pub from: Vec<String>,
 }
 
 /// One volume, under the sites' names: the part, or an object of the parts.

@@ -5,6 +5,8 @@
 
 use crate::profile::{Maps, PartValue, Parts, Profile};
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,21 +22,38 @@ pub(crate) struct Table {
     sites: Vec<usize>,
 }
 
-/// A row as it was read, with its line for messages.
-pub(crate) struct Row {
+/// Where a row was read, for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RowAt {
+    /// `None`: the mapping itself.
+    pub(crate) document: Option<Arc<str>>,
     pub(crate) line: u64,
+}
+
+impl fmt::Display for RowAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.document {
+            Some(document) => write!(f, "{document}, line {}", self.line),
+            None => write!(f, "line {}", self.line),
+        }
+    }
+}
+
+/// A row as it was read.
+pub(crate) struct Row {
+    pub(crate) at: RowAt,
     /// In the order of the table's sites; each in the order of its parts.
     pub(crate) sides: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// Builds the table; the faults of its rows, with their lines.
+    /// Builds the table; the faults of its rows, with their places.
     pub(crate) fn new(
         parts: Vec<String>,
         sites: Vec<usize>,
         profile: &Profile,
         rows: Vec<Row>,
-    ) -> Result<Self, Vec<(u64, String)>> {
+    ) -> Result<Self, Vec<(RowAt, String)>> {
         let maps: Vec<Maps> = parts.iter().map(|part| profile.kind(part).maps).collect();
         let mut index: Vec<HashMap<String, usize>> = vec![HashMap::with_capacity(rows.len()); sites.len()];
         let mut faults = Vec::new();
@@ -42,15 +61,17 @@ impl Table {
             for (site, values) in row.sides.iter().enumerate() {
                 if let Some(first) = index[site].insert(key(&maps, values), at) {
                     let same = values.join(", ");
+                    let mut first = rows[first].at.clone();
+                    first.document = first.document.filter(|document| Some(document) != row.at.document.as_ref());
                     faults.push((
-                        row.line,
-                        format!("{same:?} is in line {} already, so there would be two ways for it", rows[first].line),
+                        row.at.clone(),
+                        format!("{same:?} is in {first} already, so there would be two ways for it"),
                     ));
                 }
                 for (value, maps) in values.iter().zip(&maps) {
-                    faults.extend(maps.fault(value).map(|why| (row.line, format!("{value:?}: {why}"))));
+                    faults.extend(maps.fault(value).map(|why| (row.at.clone(), format!("{value:?}: {why}"))));
                     if value.is_empty() {
-                        faults.push((row.line, "a value is empty".to_owned()));
+                        faults.push((row.at.clone(), "a value is empty".to_owned()));
                     }
                 }
             }

@@ -2,10 +2,11 @@
 
 use super::read::Context;
 use super::reader::{Reader, named};
-use super::table::{Row, Table};
+use super::table::{Row, RowAt, Table};
 use super::{Fault, csv};
-use crate::located::{self, Content, Field, Node};
+use crate::located::{self, Content, Node};
 use crate::profile::Profile;
+use std::sync::Arc;
 
 pub(super) const TABLE: [&str; 4] = ["parts", "rows", "csv", "from"];
 
@@ -27,56 +28,63 @@ pub(super) fn table(
     };
     let names: Vec<&str> = sites.iter().map(|site| context.sites[*site].as_str()).collect();
     let shape = Shape { parts: &parts, sites: &names };
-    let fault = |text: String| Fault::Table(text);
+    let note = |reader: &mut Reader, node: &Node<'_>, text: String| {
+        reader.note(node.position, &node.path, Fault::Table(text));
+    };
     let rows = match (named(&fields, "rows"), named(&fields, "csv"), named(&fields, "from")) {
         (Some(rows), None, None) => {
             let items = reader.list(&fields, "rows", "a list of rows");
-            let read: Vec<_> = items.iter().filter_map(|item| shape.row(reader, item)).collect();
-            Some((read, rows, String::new()))
+            let read: Vec<_> = items.iter().filter_map(|item| shape.row(reader, item, None)).collect();
+            Some((read, rows))
         }
         (None, Some(field), None) => {
             let text = reader.text(&field.value)?;
-            match shape.csv(text) {
-                Ok(rows) => Some((rows, field, "csv, ".to_owned())),
-                Err((line, what)) => {
-                    reader.note(field.value.position, &field.value.path, fault(format!("csv, line {line}: {what}")));
+            match shape.csv(text, "csv") {
+                Ok(rows) => Some((rows, field)),
+                Err(what) => {
+                    note(reader, &field.value, what);
                     None
                 }
             }
         }
-        (None, None, Some(field)) => document(reader, field, &shape, context).map(|(rows, name)| (rows, field, name)),
+        (None, None, Some(field)) => {
+            let nodes = field.value.items().unwrap_or_else(|| vec![field.value.clone()]);
+            if nodes.is_empty() {
+                reader.missing(&field.value, "from", "the name of a document, or several");
+                return None;
+            }
+            let before = reader.errors.len();
+            let rows: Vec<Row> =
+                nodes.iter().filter_map(|node| document(reader, node, &shape, context)).flatten().collect();
+            (reader.errors.len() == before).then_some((rows, field))
+        }
         _ => {
             reader.missing(node, "rows", "the rows; or `csv` with them as text; or `from` with the name of a document");
             None
         }
     };
-    let (rows, field, origin) = rows?;
+    let (rows, field) = rows?;
     match Table::new(parts, sites.to_vec(), profile, rows) {
         Ok(table) => Some(table),
         Err(faults) => {
             // A table pasted twice has thousands of faults; the first ones say it.
             let more = faults.len().saturating_sub(5);
-            for (line, what) in faults.into_iter().take(5) {
-                reader.note(field.value.position, &field.value.path, fault(format!("{origin}line {line}: {what}")));
+            for (at, what) in faults.into_iter().take(5) {
+                note(reader, &field.value, format!("{at}: {what}"));
             }
             if more > 0 {
-                reader.note(field.value.position, &field.value.path, fault(format!("{origin}and {more} more faults")));
+                note(reader, &field.value, format!("and {more} more faults"));
             }
             None
         }
     }
 }
 
-/// The rows of a second document, CSV or a YAML list, and its name for messages.
-fn document(
-    reader: &mut Reader,
-    field: &Field<'_>,
-    shape: &Shape<'_>,
-    context: &Context<'_>,
-) -> Option<(Vec<Row>, String)> {
-    let name = reader.text(&field.value)?;
+/// The rows of a second document, CSV or a YAML list.
+fn document(reader: &mut Reader, node: &Node<'_>, shape: &Shape<'_>, context: &Context<'_>) -> Option<Vec<Row>> {
+    let name = reader.text(node)?;
     let fault = |reader: &mut Reader, text: String| {
-        reader.note(field.value.position, &field.value.path, Fault::Table(text));
+        reader.note(node.position, &node.path, Fault::Table(text));
         None
     };
     let Some(text) = context.documents.get(name) else {
@@ -87,9 +95,9 @@ fn document(
     };
     let yaml = name.ends_with(".yaml") || name.ends_with(".yml") || name.ends_with(".json") || looks_like_yaml(text);
     if !yaml {
-        return match shape.csv(text) {
-            Ok(rows) => Some((rows, format!("{name}, "))),
-            Err((line, what)) => fault(reader, format!("{name}, line {line}: {what}")),
+        return match shape.csv(text, name) {
+            Ok(rows) => Some(rows),
+            Err(what) => fault(reader, what),
         };
     }
     let read = match located::read(text) {
@@ -102,11 +110,12 @@ fn document(
         inner.wrong_type(&root, "a list of rows");
         Vec::new()
     });
-    let rows: Vec<_> = items.iter().filter_map(|item| shape.row(&mut inner, item)).collect();
+    let document: Arc<str> = name.into();
+    let rows: Vec<_> = items.iter().filter_map(|item| shape.row(&mut inner, item, Some(&document))).collect();
     if let Some(first) = inner.errors.first() {
         return fault(reader, format!("{name}, {first}"));
     }
-    Some((rows, format!("{name}, ")))
+    Some(rows)
 }
 
 fn looks_like_yaml(text: &str) -> bool {
@@ -121,7 +130,7 @@ struct Shape<'a> {
 }
 
 impl Shape<'_> {
-    fn row(&self, reader: &mut Reader, node: &Node<'_>) -> Option<Row> {
+    fn row(&self, reader: &mut Reader, node: &Node<'_>, document: Option<&Arc<str>>) -> Option<Row> {
         let fields = reader.object(node, self.sites)?;
         let mut sides = Vec::new();
         for site in self.sites {
@@ -148,12 +157,16 @@ impl Shape<'_> {
                 }
             });
         }
-        Some(Row { line: node.position.line, sides })
+        Some(Row { at: RowAt { document: document.cloned(), line: node.position.line }, sides })
     }
 
-    fn csv(&self, text: &str) -> Result<Vec<Row>, (u64, String)> {
-        let mut records = csv::read(text)?.into_iter();
-        let (line, header) = records.next().ok_or((1, "it is empty".to_owned()))?;
+    /// The error begins with the place in the `document`.
+    fn csv(&self, text: &str, document: &str) -> Result<Vec<Row>, String> {
+        let document: Arc<str> = document.into();
+        let at = |line: u64| RowAt { document: Some(Arc::clone(&document)), line };
+        let fault = |(line, what): (u64, String)| format!("{}: {what}", at(line));
+        let mut records = csv::read(text).map_err(fault)?.into_iter();
+        let (line, header) = records.next().ok_or_else(|| fault((1, "it is empty".to_owned())))?;
         let mut columns = Vec::new();
         for site in self.sites {
             for part in self.parts {
@@ -161,13 +174,13 @@ impl Shape<'_> {
                 let column = header.iter().position(|h| *h == long || (self.parts.len() == 1 && h == site));
                 columns.push(column.ok_or_else(|| {
                     let wanted = if self.parts.len() == 1 { (*site).to_owned() } else { long };
-                    (line, format!("the header has no column {wanted:?}; it has {}", header.join(", ")))
+                    fault((line, format!("the header has no column {wanted:?}; it has {}", header.join(", "))))
                 })?);
             }
         }
         let rows = records.map(|(line, values)| {
             let values: Vec<String> = columns.iter().map(|column| values[*column].clone()).collect();
-            Row { line, sides: values.chunks(self.parts.len().max(1)).map(<[String]>::to_vec).collect() }
+            Row { at: at(line), sides: values.chunks(self.parts.len().max(1)).map(<[String]>::to_vec).collect() }
         });
         Ok(rows.collect())
     }

@@ -118,6 +118,14 @@ pub enum Problem {
         /// The claim.
         claim: ObjectRef,
     },
+    /// A claim's volume has no name.
+    #[error(
+        "claim {claim} is bound to a PersistentVolume whose object has no name: the recovery point's record is damaged; take a new point with `leeward cycle`, or choose an earlier one [LW-0173]"
+    )]
+    NamelessVolume {
+        /// The claim.
+        claim: ObjectRef,
+    },
     /// The mapping gives no address.
     #[error("{claim}: {source}")]
     Rewrite {

@@ -103,18 +103,22 @@ pub(super) fn plan_volumes(
             if volumes.iter().any(|volume| volume.claim == seen.claim) {
                 continue;
             }
+            // Everything that follows finds the volume by its name.
+            let Some(pv) = name_of(object) else {
+                problems.push(Problem::NamelessVolume { claim: seen.claim.clone() });
+                continue;
+            };
             match rewrite::rewrite(object, mapping, source, target) {
                 Err(error) => problems.push(Problem::Rewrite { claim: seen.claim.clone(), source: Box::new(error) }),
                 // It needed no rule, so it is at the target already: nothing that is done to the source's storage reaches it.
                 Ok(rewritten) if rewritten.trace.rule.is_none() => problems.push(Problem::ElsewhereAlready {
                     claim: seen.claim.clone(),
-                    pv: name_of(object),
+                    pv,
                     address: Box::new(rewritten.before),
                     source_site: source.clone(),
                     target: target.clone(),
                 }),
                 Ok(rewritten) => {
-                    let pv = name_of(object);
                     let copy = match kind {
                         RunKind::Cycle => cycle_copy(seen, vms, &pv, base),
                         RunKind::Migrate | RunKind::Failback => Copy::Stopped,
@@ -137,8 +141,8 @@ pub(super) fn plan_volumes(
     volumes
 }
 
-fn name_of(pv: &Value) -> String {
-    pv.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned()
+fn name_of(pv: &Value) -> Option<String> {
+    Some(pv.pointer("/metadata/name")?.as_str().filter(|name| !name.is_empty())?.to_owned())
 }
 
 /// Only consistency points are copied (D8): a snapshot, or the disk of a VM that is off.

@@ -25,6 +25,7 @@ fn number(problem: &Problem) -> usize {
         Problem::Rewrite { .. } => 12,
         Problem::ElsewhereAlready { .. } => 13,
         Problem::Name { .. } => 14,
+        Problem::NamelessVolume { .. } => 15,
     }
 }
 
@@ -61,12 +62,18 @@ fn every_problem_says_what_is_wrong_and_what_to_do() {
                 crate::rewrite::rewrite(&in_tree_pv(), &nas(), &site("east"), &site("west")).ok().map(|r| r.pv)
         }),
     ));
+    let nameless = |name: serde_json::Value| {
+        let change = |o: &mut Observed| east(o).claims[2].pv.as_mut().unwrap()["metadata"]["name"] = name.clone();
+        refused(&migrate, &with(&change))
+    };
+    assert_eq!(nameless("".into()).iter().map(number).collect::<Vec<_>>(), [15]);
+    all.extend(nameless(json!(null)));
     // No moment that jiff knows gives a bad name, so this one is not provoked but made.
     all.push(Problem::Name { source: PointId::parse("RP").unwrap_err() });
     let mut seen: Vec<usize> = all.iter().map(number).collect();
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen, (0..15).collect::<Vec<_>>());
+    assert_eq!(seen, (0..16).collect::<Vec<_>>());
     let text: Vec<String> = all.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!("problems", text.join("\n"));
 }

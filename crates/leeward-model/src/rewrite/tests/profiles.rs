@@ -373,6 +373,36 @@ fn a_table_of_ten_thousand_rows_answers_each_and_only_its_own() {
     assert!(go(&metro("A", "R", "vol-10000", "2"), &mapping).is_err());
 }
 
+/// A ConfigMap holds 1 MiB: a big table is spread over several, and is one table all the same.
+#[test]
+fn a_table_from_several_documents_is_one_and_its_faults_name_the_document() {
+    let text = format!(
+        "{HEAD}{PROFILE}rules:\n- {{name: t, east: {{driver: array.example}}, west: {{driver: array.example}}, keep: [array, remote, twin], table: {{parts: [volume], from: [luns/1.csv, luns/2]}}}}\n"
+    );
+    assert_eq!(Mapping::documents(&text), ["luns/1.csv", "luns/2"]);
+    let parse = |second: &str| {
+        let first = ("luns/1.csv".to_owned(), "east,west\na,x\n".to_owned());
+        Mapping::parse_with(&text, &Documents::from([first, ("luns/2".to_owned(), second.to_owned())]))
+    };
+    let mapping = parse("- {east: b, west: v}\n").unwrap();
+    for (volume, copy) in [("a", "x"), ("b", "v")] {
+        let there = go(&metro("A", "R", volume, "2"), &mapping).unwrap();
+        assert_eq!(there.pv["spec"]["csi"]["volumeHandle"], format!("{copy}/A:2/R"));
+    }
+    for (second, says) in [
+        ("west,east\ny,b\nz,a\n", "luns/2, line 3: \"a\" is in luns/1.csv, line 2 already"),
+        ("east,west\nb,y\nb,z\n", "luns/2, line 3: \"b\" is in line 2 already"),
+        ("east;north\nb;y\n", "luns/2, line 1: the header has no column \"west\""),
+    ] {
+        let fault = parse(second).unwrap_err().to_string();
+        assert!(fault.contains(says) && fault.contains("LW-0128"), "{fault}");
+    }
+    let missing = Mapping::parse(&text).unwrap_err().to_string();
+    assert!(missing.contains("no document \"luns/1.csv\"") && missing.contains("no document \"luns/2\""), "{missing}");
+    let none = Mapping::parse(&text.replace("[luns/1.csv, luns/2]", "[]")).unwrap_err().to_string();
+    assert!(none.contains("rules[0].table") && none.contains("LW-0121"), "{none}");
+}
+
 const NAME: &str = "[a-zA-Z0-9 .$^*+é-]{1,6}";
 
 prop_compose! {
