@@ -1,5 +1,9 @@
 //! `cargo xtask bench`: figures, with the command that repeats them.
 
+#[path = "bench/execute.rs"]
+mod execute;
+#[path = "bench/object.rs"]
+mod object;
 #[path = "bench/plugin.rs"]
 mod plugin;
 #[path = "bench/spread.rs"]
@@ -12,7 +16,8 @@ use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
-    /// The plug-in beside plug-ins in Go: start to ready, and one Execute of a 2 KB object, over the real socket.
+    /// The plug-in beside plug-ins in Go: start to ready, and one Execute of a 2 KB object, with a large
+    /// table as well, over the real socket; and its memory.
     Plugin(plugin::PluginArgs),
 }
 

@@ -1,4 +1,4 @@
-//! The developer's commands: `cargo xtask demo|lab|test|check|gen|bench|image`.
+//! The developer's commands: `cargo xtask demo|lab|test|check|gen|bench|fuzz|image`.
 
 mod bench;
 mod binaries;
@@ -6,6 +6,7 @@ mod check;
 mod demo;
 #[cfg(test)]
 mod deploy;
+mod fuzz;
 mod gen_files;
 mod image;
 mod lab;
@@ -57,6 +58,8 @@ enum Command {
         #[command(subcommand)]
         command: bench::BenchCommand,
     },
+    /// Feed mapping documents, volumes and requests with whatever breaks them.
+    Fuzz(fuzz::FuzzArgs),
 }
 
 #[tokio::main]
@@ -85,5 +88,6 @@ async fn run() -> Result<()> {
         Command::Gen { check } => gen_files::run(check),
         Command::Image(args) => image::run(&args),
         Command::Bench { command } => bench::run(&command).await,
+        Command::Fuzz(args) => tokio::task::spawn_blocking(move || fuzz::run(&args)).await?,
     }
 }

@@ -17,6 +17,25 @@ rules:
     west: { nfs: { server: 10.77.0.2, path: /vault } }
 ";
 
+/// The disks of a block array, whose copies have ids that no pattern computes; their table stands in a key of its own.
+const TABLE: &str = "  - name: san
+    east: { inTree: fc }
+    west: { inTree: fc }
+    table: { parts: [wwid], from: luns.csv }
+";
+
+/// The id of an array's disk at a site.
+pub(super) fn disk_id(site: &str, disk: usize) -> String {
+    let array = if site == "east" { "3600508b400105e21" } else { "360060e80233456ab" };
+    format!("{array}{disk:016x}")
+}
+
+/// As a storage administrator's tool writes it.
+fn table(rows: usize) -> String {
+    let row = |disk| format!("{},{}\n", disk_id("east", disk), disk_id("west", disk));
+    std::iter::once("east,west\n".to_owned()).chain((0..rows).map(row)).collect()
+}
+
 /// Serves until dropped. It is west's: no PersistentVolume exists yet, the claim `shop/db-data` does.
 #[derive(Debug)]
 pub(super) struct StandIn {
@@ -32,11 +51,11 @@ impl Drop for StandIn {
 }
 
 impl StandIn {
-    /// Serves on a port of its own.
+    /// Serves on a port of its own. The mapping's table has that many rows; without any there is none.
     ///
     /// # Errors
     /// Loopback cannot be listened on.
-    pub(super) async fn start() -> Result<Self> {
+    pub(super) async fn start(rows: usize) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "bench",
@@ -45,9 +64,14 @@ impl StandIn {
             "users": [{"name": "bench", "user": {}}],
         })
         .to_string();
+        let data = if rows == 0 {
+            json!({CONFIG_MAP_SITE: "west", CONFIG_MAP_MAPPING: MAPPING})
+        } else {
+            json!({CONFIG_MAP_SITE: "west", CONFIG_MAP_MAPPING: format!("{MAPPING}{TABLE}"), "luns.csv": table(rows)})
+        };
         let config_map = json!({
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "velero", "name": CONFIG_MAP},
-            "data": {CONFIG_MAP_SITE: "west", CONFIG_MAP_MAPPING: MAPPING},
+            "data": data,
         });
         let claim = json!({
             "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"namespace": "shop", "name": "db-data"},
