@@ -316,9 +316,16 @@ pub fn rewrite_from(
         return Err(RewriteError::Leftover { pv: name, pointer, server, site: from });
     }
 
-    let changes = crate::change::between(pv, &new);
-    let trace = Trace { rule: Some(covered.rule), from, to: target.clone(), backup, changes };
+    // What cannot be read where it lands could never come home. An identifier that happens to be the new server is one case.
+    mapping.address_of(&new)?;
+
+    // Annotations come one by one, also where there were none: more of them are written below, so that the whole of them is
+    // never again what the trace says.
+    let mut base = pv.clone();
+    json::annotate(&mut base, keys::SITE, from.as_str());
     json::annotate(&mut new, keys::SITE, target.as_str());
+    let changes = crate::change::between(&base, &new);
+    let trace = Trace { rule: Some(covered.rule), from, to: target.clone(), backup, changes };
     json::annotate(&mut new, keys::REWRITE_TRACE, serde_json::to_string(&trace).unwrap_or_default());
     Ok(Rewritten { pv: new, before, after, trace })
 }

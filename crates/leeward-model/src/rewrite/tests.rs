@@ -150,3 +150,13 @@ fn the_original_reclaim_policy_is_kept_once() {
     pv["metadata"]["annotations"][keys::ORIGINAL_RECLAIM_POLICY] = "Recycle".into();
     assert_eq!(west(&pv).pv["metadata"]["annotations"][keys::ORIGINAL_RECLAIM_POLICY], "Recycle");
 }
+
+#[test]
+fn what_could_not_be_read_where_it_lands_is_refused() {
+    let mut pv = csi_pv();
+    pv["spec"]["csi"]["volumeHandle"] = "10.77.0.2".into();
+    let text = fault(&pv);
+    assert!(text.contains("LW-0112") && text.contains("server#share#subdir#id#"), "{text}");
+    pv["spec"]["csi"]["volumeHandle"] = "an-identifier".into();
+    assert_eq!(west(&pv).pv["spec"]["csi"]["volumeHandle"], "an-identifier");
+}
