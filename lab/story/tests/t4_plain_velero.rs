@@ -80,6 +80,7 @@ async fn live(stage: &Stage<'_>, name: &str) -> Result<()> {
     clear(stage, to).await?;
     restore(stage, to, name).await?;
     replicate(stage, from, to).await?;
+    writable(stage, to).await?;
     power(stage, to, true).await?;
     guests::wait_for_records(stage.lab, to, 1, parts::WRITES).await?;
     stage.nothing_lost(&stage.last(from, None)?, &stage.found(to, &boots)?);
@@ -134,6 +135,31 @@ async fn policy(stage: &Stage<'_>, site: Site, policy: Option<&str>) -> Result<(
     let config = stage.lab.cluster(site).await?.api("v1", "ConfigMap", Some("velero"));
     let patch = kube::api::Patch::Merge(json!({"data": {"promote": policy}}));
     config.patch("leeward-site", &Default::default(), &patch).await.map(drop).map_err(Into::into)
+}
+
+/// Lifts the fence that Leeward's last move has left at its standby, as an operator would by hand.
+async fn writable(stage: &Stage<'_>, site: Site) -> Result<()> {
+    let folder = stage.lab.root().place(site).join("ganesha");
+    let config = fs_err::read_to_string(folder.join("ganesha.conf"))?;
+    fs_err::write(
+        folder.join("ganesha.conf"),
+        config.replace("Access_Type = RO; # leeward-was RW;", "Access_Type = RW;"),
+    )?;
+    let server = fs_err::read_to_string(folder.join("ganesha.pid"))?;
+    let told = Command::new("kill").args(["-HUP", server.trim()]).status().await?;
+    ensure!(told.success(), "the file server of {site} is not there");
+    let began = Instant::now();
+    loop {
+        let probe = format!("probe-{}", began.elapsed().as_millis());
+        let url = format!("nfs://{}{}/{probe}", site.address(), site.share());
+        let written = Command::new("nfs-cp").args(["/etc/hostname", &url]).output().await?;
+        if written.status.success() {
+            fs_err::remove_file(stage.lab.export(site).join(probe))?;
+            return Ok(());
+        }
+        ensure!(began.elapsed() < Duration::from_secs(20), "{site} stays read-only");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
 }
 
 /// Velero works as before once the plug-in is gone, and goes on when it is back.
