@@ -159,10 +159,19 @@ fn a_full_standby_is_said_before_anything_is_lost() {
                     tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                 }
             };
-            tokio::select! {
-                refused = refused(stage, &["cycle", "shop"], 1, &["west", "full"]) => refused.map(drop),
-                filled = keep_full => filled,
-            }
+            let called = tokio::select! {
+                called = stage.leeward.call(&["cycle", "shop"], &|line| eprintln!("   {line}")) => called?,
+                filled = keep_full => return filled,
+            };
+            // A standby that is fenced is found full when the data comes; one that can be written to, by the first look.
+            let said = match called.code {
+                Some(1) => called.talk.contains("full"),
+                Some(3) => called.talk.contains("NOSPC"),
+                _ => false,
+            };
+            let what = format!("{:?}: {}", called.code, called.talk);
+            stage.tale.check("that west is full is said", said && called.talk.contains("west"), what);
+            Ok(())
         };
         let undo = async { Ok(fs_err::remove_file(&filler)?) };
         let fault = async {
