@@ -46,7 +46,12 @@ pub(crate) fn static_release(package: &str, program: &str) -> Result<PathBuf> {
     Ok(target_folder().join(STATIC_TARGET).join("release").join(program))
 }
 
+/// The packages whose programs a lab runs.
+const PROGRAMS: [&str; 6] =
+    ["leeward-cli", "leeward-mover", "leeward-velero-plugin", "leeward-lab-csi", "leeward-lab-node", "leeward-lab-s3"];
+
 /// What a demo or a test needs.
+#[derive(Clone)]
 pub(crate) struct Ready {
     /// The lab's programs and files.
     pub(crate) inputs: Inputs,
@@ -68,7 +73,7 @@ pub(crate) fn ready() -> Result<Ready> {
     let building = progress.start("Leeward and the lab's own programs (cargo)", None);
     let mut packages = cargo();
     packages.arg("build").arg("--quiet");
-    for package in ["leeward-cli", "leeward-velero-plugin", "leeward-lab-csi", "leeward-lab-node", "leeward-lab-s3"] {
+    for package in PROGRAMS {
         packages.args(["--package", package]);
     }
     must(&mut packages)?;
@@ -93,6 +98,7 @@ pub(crate) fn ready() -> Result<Ready> {
             lab_node: debug.join("lab-node"),
             lab_s3: debug.join("lab-s3"),
             plugin: debug.join("leeward-velero-plugin"),
+            mover: debug.join("leeward-mover"),
             guest_kernel: guest_kernel.vmlinuz,
             guest_initrd: initrd,
         },

@@ -15,9 +15,13 @@ pub(crate) fn run() -> Result<()> {
     must(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     gen_files::run(true)?;
     // Advisories need a database that not every machine can fetch; they are checked where releases are made.
-    let mut deny = Command::new(cargo_deny()?);
-    deny.current_dir(repository()).args(["--log-level", "error", "check", "licenses", "bans", "sources"]);
-    must(&mut deny)
+    let cargo_deny = cargo_deny()?;
+    for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        let mut deny = Command::new(&cargo_deny);
+        deny.current_dir(repository()).args(["--log-level", "error", "--manifest-path", manifest]);
+        must(deny.args(["check", "--config", "deny.toml", "licenses", "bans", "sources"]))?;
+    }
+    Ok(())
 }
 
 /// cargo-deny, built once into the cache if it is not installed.

@@ -48,10 +48,7 @@ pub(crate) async fn run(args: &DemoArgs) -> Result<()> {
     let leeward = Leeward { program: ready.leeward.clone(), config: config.clone() };
     let tale = Tale::begin("Two sites, one bucket: a virtual machine moves east → west → east", true);
     let stage = Stage { lab: &stage_lab, leeward: &leeward, tale: &tale };
-    let told = tokio::select! {
-        told = tell(&stage, args.story) => told,
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and_then(|()| bail!("interrupted")),
-    };
+    let told = lab::interruptible(tell(&stage, args.story)).await;
     if let Err(error) = &told {
         tale.check("the story is told to its end", false, format!("{error:#}"));
     }

@@ -9,7 +9,14 @@
 
 #[path = "fuzz/seed.rs"]
 mod seed;
-#[cfg_attr(not(test), allow(dead_code, reason = "here only its list of methods is needed; tests call the targets"))]
+#[path = "fuzz/seed_link.rs"]
+mod seed_link;
+#[path = "fuzz/seed_mover.rs"]
+mod seed_mover;
+#[cfg_attr(
+    not(test),
+    allow(dead_code, reason = "here only what seeds are made with is needed; tests call the targets")
+)]
 #[path = "fuzz/target.rs"]
 mod target;
 
@@ -50,16 +57,32 @@ enum Target {
     Pv,
     /// Requests on a plug-in's socket.
     Wire,
+    /// Block manifests of the mover.
+    Manifest,
+    /// Journals of working copies.
+    Journal,
+    /// Requests to the mover, its records, and paths.
+    Request,
+    /// What a sender asks a receiver to do.
+    Order,
+    /// Calls of another site's mover.
+    Link,
 }
 
 impl Target {
-    const ALL: [Self; 3] = [Self::Mapping, Self::Pv, Self::Wire];
+    const ALL: [Self; 8] =
+        [Self::Mapping, Self::Pv, Self::Wire, Self::Manifest, Self::Journal, Self::Request, Self::Order, Self::Link];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Mapping => "mapping",
             Self::Pv => "pv",
             Self::Wire => "wire",
+            Self::Manifest => "manifest",
+            Self::Journal => "journal",
+            Self::Request => "request",
+            Self::Order => "order",
+            Self::Link => "link",
         }
     }
 
@@ -69,6 +92,11 @@ impl Target {
             Self::Mapping => target::mapping(input),
             Self::Pv => target::pv(input),
             Self::Wire => target::wire(input),
+            Self::Manifest => target::manifest(input),
+            Self::Journal => target::journal(input),
+            Self::Request => target::request(input),
+            Self::Order => target::order(input),
+            Self::Link => target::link(input),
         }
     }
 
@@ -77,6 +105,11 @@ impl Target {
             Self::Mapping => seed::mapping(),
             Self::Pv => seed::pv(),
             Self::Wire => seed::wire(target::METHODS),
+            Self::Manifest => seed_mover::manifest(),
+            Self::Journal => Ok(seed_mover::journal()),
+            Self::Request => seed_mover::request(),
+            Self::Order => seed_mover::order(),
+            Self::Link => seed_link::link(),
         }
     }
 

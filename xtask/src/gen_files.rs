@@ -2,8 +2,20 @@
 
 #[path = "gen/csi_proto.rs"]
 mod csi_proto;
+#[path = "gen/examples.rs"]
+mod examples;
+#[path = "gen/fields.rs"]
+mod fields;
+#[path = "gen/mover_proto.rs"]
+mod mover_proto;
+#[path = "gen/pages.rs"]
+mod pages;
+#[path = "gen/profiles.rs"]
+mod profiles;
 #[path = "gen/proto.rs"]
 mod proto;
+#[path = "gen/rights.rs"]
+mod rights;
 
 use crate::binaries::{cargo, repository};
 use anyhow::{Result, bail};
@@ -11,8 +23,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Where generated files are, and nothing else.
-const GENERATED: [&str; 3] =
-    ["crates/velero-plugin/src/proto/generated", "lab/csi/src/generated", "docs/reference/schema"];
+const GENERATED: [&str; 4] = [
+    "crates/leeward-mover/src/wire/generated",
+    "crates/velero-plugin/src/proto/generated",
+    "docs/reference/schema",
+    "lab/csi/src/generated",
+];
 
 /// Writes all generated files and names those that are new or other than before. With `check` it leaves the files as they
 /// were, and having to name one is an error.
@@ -50,6 +66,8 @@ pub(crate) fn run(check: bool) -> Result<()> {
 fn generate() -> Result<()> {
     proto::generate()?;
     csi_proto::generate()?;
+    mover_proto::generate()?;
+    pages::generate()?;
     schemas()
 }
 
@@ -77,6 +95,10 @@ fn read() -> Result<BTreeMap<PathBuf, Vec<u8>>> {
             let path = entry?.path();
             files.insert(path.clone(), fs_err::read(&path)?);
         }
+    }
+    for page in pages::PAGES.map(|page| repository().join(page)) {
+        let text = fs_err::read(&page)?;
+        files.insert(page, text);
     }
     Ok(files)
 }

@@ -80,12 +80,7 @@ impl Arch {
 }
 
 pub(crate) fn run(args: &ImageArgs) -> Result<()> {
-    let path = build(args.arch)?;
-    let program = fs_err::read(&path)?;
-    elf::check(&program, args.arch.machine())?;
-    if args.arch.is_ours() {
-        installs_itself(&path)?;
-    }
+    let program = fs_err::read(built(args.arch)?)?;
     let version = env!("CARGO_PKG_VERSION");
     let image = Image {
         architecture: args.arch.name(),
@@ -110,6 +105,23 @@ pub(crate) fn run(args: &ImageArgs) -> Result<()> {
     );
     println!("{digest}");
     Ok(())
+}
+
+/// The program that goes into the image, checked as for the image.
+///
+/// # Errors
+/// It cannot be built, or does not copy itself.
+pub(crate) fn program() -> Result<PathBuf> {
+    built(Arch::Amd64)
+}
+
+fn built(arch: Arch) -> Result<PathBuf> {
+    let path = build(arch)?;
+    elf::check(&fs_err::read(&path)?, arch.machine())?;
+    if arch.is_ours() {
+        installs_itself(&path)?;
+    }
+    Ok(path)
 }
 
 /// The program, linked statically, with nothing of this machine in it.

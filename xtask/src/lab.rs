@@ -72,6 +72,22 @@ pub(crate) async fn fresh(ready: &Ready) -> Result<Lab> {
     bring_up(&root, ready, &progress).await
 }
 
+/// Does `work` on a fresh lab and takes the lab down, however the work ends.
+pub(crate) async fn on_fresh<T>(ready: &Ready, work: impl AsyncFnOnce(&Lab) -> Result<T>) -> Result<T> {
+    let lab = fresh(ready).await?;
+    let done = interruptible(work(&lab)).await;
+    Lab::down(&Root::from_env(), &Lines::default()).await?;
+    done
+}
+
+/// Ctrl-C ends the work, not the program: what was begun is still tidied up.
+pub(crate) async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        done = work => done,
+        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and_then(|()| bail!("interrupted")),
+    }
+}
+
 async fn bring_up(root: &Root, ready: &Ready, progress: &Lines) -> Result<Lab> {
     tokio::select! {
         up = Lab::up(root, &ready.inputs, progress) => up,
@@ -215,6 +231,7 @@ mod tests {
             lab_node: path(),
             lab_s3: path(),
             plugin: path(),
+            mover: path(),
             guest_kernel: path(),
             guest_initrd: path(),
         };

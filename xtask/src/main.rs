@@ -40,7 +40,7 @@ enum Command {
     /// Pass all tests, the lab's included.
     Test(test::TestArgs),
     /// Test the plug-ins with every Velero that OADP ships.
-    Matrix,
+    Matrix(matrix::MatrixArgs),
     /// Do what the learning path tells its reader to do.
     LearningPath,
     /// Formatting, lints, licences, generated files.
@@ -58,7 +58,7 @@ enum Command {
         #[command(subcommand)]
         command: bench::BenchCommand,
     },
-    /// Feed mapping documents, volumes and requests with whatever breaks them.
+    /// Feed whatever comes from elsewhere, to the plug-ins and to the mover, with what could break it.
     Fuzz(fuzz::FuzzArgs),
 }
 
@@ -82,12 +82,12 @@ async fn run() -> Result<()> {
         Command::Demo(args) => demo::run(&args).await,
         Command::Lab { command } => lab::run(command).await,
         Command::Test(args) => test::run(&args).await,
-        Command::Matrix => matrix::run().await,
+        Command::Matrix(args) => matrix::run(&args).await,
         Command::LearningPath => tokio::task::spawn_blocking(learning_path::run).await?,
         Command::Check => check::run(),
         Command::Gen { check } => gen_files::run(check),
         Command::Image(args) => image::run(&args),
-        Command::Bench { command } => bench::run(&command).await,
+        Command::Bench { command } => bench::run(command).await,
         Command::Fuzz(args) => tokio::task::spawn_blocking(move || fuzz::run(&args)).await?,
     }
 }

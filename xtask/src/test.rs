@@ -1,10 +1,29 @@
 //! `cargo xtask test`: everything that is tested.
 
+#[path = "test/apart.rs"]
+mod apart;
+
 use crate::{binaries, check, lab};
 use anyhow::Result;
 use clap::Args;
 use leeward_lab::{Lab, Lines, Root, Site};
 use leeward_lab_story::files;
+use std::path::{Path, PathBuf};
+
+/// Leeward's own moves.
+const HERE: [&str; 4] = ["t0_first_days", "t1_story", "t2_proofs", "t3_bad_days"];
+/// The plug-ins with plain Velero. Both halves take about as long: most of it is waiting, so they do not wait for each other.
+pub(crate) const APART: [&str; 9] = [
+    "t4_plain_velero",
+    "t5_promotion",
+    "t5_promotion_frozen",
+    "t5_promotion_policies",
+    "t6_bad_input",
+    "t6_volumes",
+    "t7_check",
+    "t8_group_snapshots",
+    "t9_least_rights",
+];
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
@@ -17,9 +36,15 @@ pub(crate) struct TestArgs {
     /// Only lab tests whose name contains this.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
+    /// This process is the one that `apart` has started.
+    #[arg(long, hide = true)]
+    apart: bool,
 }
 
 pub(crate) async fn run(args: &TestArgs) -> Result<()> {
+    if args.apart {
+        return apart::run(args.only.as_deref()).await;
+    }
     let ready = if args.no_lab { None } else { Some(binaries::ready()?) };
     if !args.no_check {
         check::run()?;
@@ -30,6 +55,7 @@ pub(crate) async fn run(args: &TestArgs) -> Result<()> {
         if let Some(ready) = &ready {
             tests.env("LEEWARD_CSI_SANITY", &ready.csi_sanity).env("VELERO_PLUGIN_CONTRACT", &ready.plugin_contract);
             tests.env("VELERO_SERVERS", &ready.inputs.velero).env("LEEWARD_REQUIRE_LAB", "1");
+            tests.env("LEEWARD_MOVER", &ready.inputs.mover);
         }
         binaries::must(&mut tests)?;
     }
@@ -37,13 +63,23 @@ pub(crate) async fn run(args: &TestArgs) -> Result<()> {
     if args.only.is_none() {
         leaves_nothing(&ready).await?;
     }
-    let sites = lab::fresh(&ready).await?;
-    let passed = tokio::select! {
-        passed = lab_tests(&sites, &ready, args.only.as_deref()) => passed,
-        interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and_then(|()| anyhow::bail!("interrupted")),
-    };
-    Lab::down(&Root::from_env(), &Lines::default()).await?;
-    passed
+    lab_tests(&ready, args.only.as_deref()).await
+}
+
+/// The lab's tests, half of them on a lab of their own beside the other's.
+async fn lab_tests(ready: &binaries::Ready, only: Option<&str>) -> Result<()> {
+    binaries::must(binaries::cargo().args(["test", "--quiet", "--no-run", "--package", "leeward-lab-story"]))?;
+    let beside = apart::start(only)?;
+    let here = lab::on_fresh(ready, async |sites| half(sites, ready, &HERE, only).await).await;
+    let beside = beside.finish().await;
+    here.and(beside)
+}
+
+/// One lab, one story at a time.
+pub(crate) async fn half(sites: &Lab, ready: &binaries::Ready, of: &[&str], only: Option<&str>) -> Result<()> {
+    let mut tests = story(&open_shop(sites).await?, ready);
+    tests.args(of.iter().flat_map(|test| ["--test", test])).args(["--", "--test-threads", "1"]).args(only);
+    tokio::task::spawn_blocking(move || binaries::must(&mut tests)).await?
 }
 
 /// The supervisor is killed, interrupted and repeated on the real machine. It has a lab of its own, so ours must be down.
@@ -57,19 +93,28 @@ async fn leaves_nothing(ready: &binaries::Ready) -> Result<()> {
     tokio::task::spawn_blocking(move || binaries::must(&mut test)).await?
 }
 
-/// Opens the shop on a fresh lab; the command that tests the story there.
-pub(crate) async fn on_the_lab(sites: &Lab, ready: &binaries::Ready) -> Result<std::process::Command> {
+/// Opens the shop on a fresh lab; the configuration of its two sites.
+pub(crate) async fn open_shop(sites: &Lab) -> Result<PathBuf> {
     let config = files::write(sites)?;
     leeward_lab::seed_shop(sites, Site::East).await?;
+    Ok(config)
+}
+
+/// The command that tests the story on a lab whose shop is open.
+pub(crate) fn story(config: &Path, ready: &binaries::Ready) -> std::process::Command {
     let mut tests = binaries::cargo();
     tests.args(["test", "--quiet", "--no-fail-fast", "--package", "leeward-lab-story"]);
     tests.env("LEEWARD_CONFIG", config).env("LEEWARD_PROGRAM", &ready.leeward).env("LEEWARD_REQUIRE_LAB", "1");
-    Ok(tests)
+    tests
 }
 
-async fn lab_tests(sites: &Lab, ready: &binaries::Ready, only: Option<&str>) -> Result<()> {
-    let mut tests = on_the_lab(sites, ready).await?;
-    // One lab, one story at a time.
-    tests.args(["--", "--test-threads", "1"]).args(only);
-    tokio::task::spawn_blocking(move || binaries::must(&mut tests)).await?
+#[test]
+fn each_file_of_lab_tests_is_in_one_half() {
+    let folder = binaries::repository().join("lab/story/tests");
+    let names = fs_err::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut files: Vec<String> = names.filter_map(|name| name.strip_suffix(".rs").map(str::to_owned)).collect();
+    files.sort();
+    let mut halves = [&HERE[..], &APART].concat();
+    halves.sort_unstable();
+    assert_eq!(files, halves);
 }

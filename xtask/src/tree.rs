@@ -1,8 +1,9 @@
-//! What has to hold of the repository as a whole: every error code has its page, no file says where it was written, and
-//! files stay short enough to read.
+//! What has to hold of the repository as a whole: every error code has its page, links lead somewhere, no file says where it
+//! was written, and files stay short enough to read.
 
 use crate::binaries::repository;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// Lines of a source file at most.
 const LINES: usize = 500;
@@ -63,6 +64,63 @@ fn every_error_code_has_its_page_and_every_page_its_code() {
     let (without, unused) = (&used - &pages, &pages - &used);
     assert!(without.is_empty(), "no page in docs/errors for {}", of(&without));
     assert!(unused.is_empty(), "no program says {}; remove the pages", of(&unused));
+}
+
+#[test]
+fn the_index_of_errors_says_what_the_pages_say() {
+    let mut listed = Vec::new();
+    let mut pages = Vec::new();
+    for (path, text) in files() {
+        let Some(name) = path.strip_prefix("docs/errors/") else { continue };
+        if name == "README.md" {
+            listed.extend(text.lines().filter(|line| line.starts_with("| [")).map(str::to_owned));
+        } else if let Some((code, title)) = title(&text) {
+            pages.push(format!("| [{code}]({name}) | {title} |"));
+        } else {
+            panic!("{path} does not begin with `# CODE: title`");
+        }
+    }
+    listed.sort();
+    pages.sort();
+    let missing: Vec<_> = pages.iter().filter(|page| !listed.contains(page)).collect();
+    let beyond: Vec<_> = listed.iter().filter(|line| !pages.contains(line)).collect();
+    assert!(missing.is_empty() && beyond.is_empty(), "not in the index: {missing:#?}\nonly there: {beyond:#?}");
+    assert!(listed.windows(2).all(|two| two[0] != two[1]), "one is listed twice");
+}
+
+/// Code and title of an error's page.
+fn title(page: &str) -> Option<(&str, &str)> {
+    page.lines().next()?.strip_prefix("# ")?.split_once(": ")
+}
+
+/// Where the links of a Markdown text lead.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0))
+}
+
+/// As the sites that show Markdown name a heading: small letters, blanks as hyphens, no other signs.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text.chars().filter(|sign| sign.is_alphanumeric() || matches!(sign, ' ' | '-' | '_'));
+    kept.map(|sign| if sign == ' ' { '-' } else { sign }).collect()
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    let mut dead = Vec::new();
+    for (path, text) in files().iter().filter(|(path, _)| path.ends_with(".md")) {
+        for link in links(text).filter(|link| !link.contains("://")) {
+            let (file, part) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.into() } else { Path::new(path).with_file_name(file) };
+            let target = repository().join(target);
+            let anchors = || fs_err::read_to_string(&target).unwrap_or_default();
+            let there = part.is_empty() || anchors().lines().any(|line| line.starts_with('#') && anchor(line) == part);
+            if !target.exists() || !there {
+                dead.push(format!("{path}: {link}"));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "\n{}", dead.join("\n"));
 }
 
 #[test]

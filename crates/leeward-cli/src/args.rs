@@ -29,7 +29,7 @@ pub(crate) enum Output {
     Json,
     /// YAML.
     Yaml,
-    /// Only the name of the run or group.
+    /// Only the name of the run or group; of a check, the objects that something is found about.
     Name,
 }
 
@@ -52,6 +52,8 @@ pub(crate) enum Command {
         /// The protection group; all if left out.
         group: Option<GroupName>,
     },
+    /// Find what is missing at a site before something is restored there. Changes nothing.
+    Check(CheckArgs),
     /// Import, check, try or learn a site mapping. Works on files, changes nothing.
     Mapping(crate::mapping::MappingArgs),
     /// Print the JSON Schema of a file.
@@ -117,6 +119,30 @@ pub(crate) struct PlanArgs {
     /// For a failover from a site that does not answer: see `leeward failover --help`.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct CheckArgs {
+    #[command(subcommand)]
+    pub(crate) what: CheckWhat,
+}
+
+#[derive(Debug, Clone, Subcommand)]
+pub(crate) enum CheckWhat {
+    /// Everything that a backup needs at the other site: storage, networks, instance types, APIs, feature gates, Secrets.
+    Backup(CheckBackupArgs),
+}
+
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct CheckBackupArgs {
+    /// The backup's name.
+    pub(crate) name: String,
+    /// The site it would be restored at; the one across if left out.
+    #[arg(long, value_name = "SITE")]
+    pub(crate) site: Option<SiteName>,
+    /// The site it is from, where it does not say so itself.
+    #[arg(long, value_name = "SITE")]
+    pub(crate) from: Option<SiteName>,
 }
 
 /// Kinds of runs.

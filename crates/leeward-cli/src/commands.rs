@@ -3,7 +3,7 @@
 mod run;
 
 use crate::{
-    args::{Args, Command, Output, PlanArgs, PlanKind, SchemaOf},
+    args::{self, Args, Command, Output, PlanArgs, PlanKind, SchemaOf},
     config::{self, Config},
     connect, exit,
     output::print,
@@ -79,6 +79,9 @@ async fn dispatch(args: Args) -> Result<(), Stop> {
         return crate::mapping::run(args);
     }
     let loaded = config::load(&args.config).map_err(|error| Stop::Usage(error.to_string()))?;
+    if let Command::Check(args::CheckArgs { what: args::CheckWhat::Backup(backup) }) = &args.command {
+        return crate::check::backup(loaded, backup, args.output).await;
+    }
     let config = loaded.config.clone();
     let engine = connect::engine(loaded).await?;
     match args.command {
@@ -91,7 +94,7 @@ async fn dispatch(args: Args) -> Result<(), Stop> {
         Command::Rollback(rollback) => run::roll_back(&engine, &config, &rollback, args.output).await,
         Command::Plan(plan) => show_plan(&engine, &config, &plan, args.output).await,
         Command::Status { group } => status(&engine, &config, group.as_ref(), args.output).await,
-        Command::Schema { .. } | Command::Mapping(_) => Ok(()),
+        Command::Schema { .. } | Command::Mapping(_) | Command::Check(_) => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Reading checks everything that can be checked without talking to anyone, and names line and field of what is wrong.
 
+use leeward_engine::publication::Publication;
 use leeward_model::{
     group::GroupSpec,
     located,
@@ -131,7 +132,7 @@ pub(crate) enum ConfigError {
 pub(crate) struct Loaded {
     pub(crate) config: Config,
     pub(crate) mapping: Mapping,
-    pub(crate) mapping_text: String,
+    pub(crate) publication: Publication,
     pub(crate) kubeconfigs: BTreeMap<SiteName, kube::config::Kubeconfig>,
     /// Access key and secret, if the configuration names a credentials file.
     pub(crate) credentials: Option<(String, String)>,
@@ -150,13 +151,13 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let folder = path.parent().unwrap_or(Path::new("."));
 
     let mapping_path = folder.join(&config.mapping);
-    let mapping_text = read(&mapping_path)?;
+    let text = read(&mapping_path)?;
     // Tables in files of their own lie beside the mapping; one that is missing is a fault of the mapping, with its place.
     let beside = mapping_path.parent().unwrap_or(folder).to_owned();
-    let tables = Mapping::documents(&mapping_text).into_iter();
+    let tables = Mapping::documents(&text).into_iter();
     let tables = tables.filter_map(|name| Some((name.clone(), read(&beside.join(name)).ok()?))).collect();
-    let mapping = Mapping::parse_with(&mapping_text, &tables)
-        .map_err(|cause| ConfigError::Mapping { path: mapping_path, cause })?;
+    let mapping =
+        Mapping::parse_with(&text, &tables).map_err(|cause| ConfigError::Mapping { path: mapping_path, cause })?;
     for site in config.sites.keys() {
         if !mapping.has(site) {
             let sites: Vec<_> = mapping.sites().iter().map(SiteName::as_str).collect();
@@ -164,6 +165,8 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, ConfigError> {
             return Err(checker.value(&format!("sites.{site}"), problem));
         }
     }
+    let publication = Publication { text, tables };
+    publication.check().map_err(|cause| checker.value("mapping", cause.to_string()))?;
     let mut kubeconfigs = BTreeMap::new();
     for (site, entry) in &config.sites {
         let file = folder.join(&entry.kubeconfig);
@@ -179,7 +182,7 @@ pub(crate) fn load(path: &Path) -> Result<Loaded, ConfigError> {
         Some(file) => Some(credentials(&folder.join(file))?),
         None => None,
     };
-    Ok(Loaded { config, mapping, mapping_text, kubeconfigs, credentials })
+    Ok(Loaded { config, mapping, publication, kubeconfigs, credentials })
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

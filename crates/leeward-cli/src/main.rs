@@ -4,6 +4,7 @@
 //! configuration, 3 refused before any effect, 130 interrupted.
 
 mod args;
+mod check;
 mod commands;
 mod config;
 mod connect;

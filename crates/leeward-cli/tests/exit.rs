@@ -33,8 +33,6 @@ storage:
         export: /export
         path: /srv/export
         control: [env]
-        rsync: rsync://10.0.0.1/leeward
-        ganesha: { config: /etc/g.conf, pidFile: /run/g.pid, exportId: 1 }
       west: *nfs
 groups:
   shop: { namespaces: [shop], home: east }
@@ -127,7 +125,7 @@ fn a_malformed_mapping_is_named_with_line_and_field() {
 #[test]
 fn a_wrong_configuration_is_named_with_line_and_field() {
     let folder = folder(("~", "~"), ("home: west", "home: north"));
-    assert_usage(folder.path(), &["status"], &["leeward.yaml: line 21", "groups.office.home", "[LW-0503]"]);
+    assert_usage(folder.path(), &["status"], &["leeward.yaml: line 19", "groups.office.home", "[LW-0503]"]);
 }
 
 #[test]
@@ -135,6 +133,20 @@ fn what_stops_vms_is_not_done_unasked() {
     // No terminal and no --yes. Nobody was talked to: the bucket and the clusters do not answer.
     let folder = good();
     assert_usage(folder.path(), &["failback", "shop"], &["failback stops and starts VMs: say --yes", "[LW-0512]"]);
+}
+
+#[test]
+fn a_backup_that_cannot_be_checked() {
+    let folder = good();
+    // Names that no backup has are never looked for: one could name a key elsewhere in the bucket.
+    for name in ["../evil", "a/b", "B", "", "a\u{1b}[2J"] {
+        assert_usage(folder.path(), &["check", "backup", "--", name], &["is not the name of a backup", "[LW-0227]"]);
+    }
+    for option in ["--site", "--from"] {
+        let args = ["check", "backup", "b", option, "north"];
+        assert_usage(folder.path(), &args, &["there is no site north", "east, west", "[LW-0523]"]);
+    }
+    assert_usage(folder.path(), &["check", "group"], &["unrecognized subcommand 'group'"]);
 }
 
 #[test]

@@ -7,11 +7,13 @@ use crate::{
     observe,
     perform::SitesPerformer,
     progress::{Listener, Told},
+    publication::Publication,
     roles::{self, PutRight},
     rollback,
     site::Site,
     state::{RunRecord, State},
 };
+use futures::future::join_all;
 use leeward_model::{
     group::GroupSpec,
     journal::{Entry, Event, Outcome},
@@ -26,16 +28,10 @@ use leeward_model::{
     run::Step,
 };
 use leeward_storage::StorageAdapter;
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Velero looks at its bucket once a minute, at ticks of ten seconds (`bsl_controller.go`).
 const VELERO_LOOKS: Duration = Duration::from_secs(80);
-/// Its word is read again after this.
-const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Everything a command works with.
 pub struct Engine {
@@ -47,8 +43,8 @@ pub struct Engine {
     pub state: State,
     /// The mapping.
     pub mapping: Mapping,
-    /// The mapping as written, for the plug-ins.
-    pub mapping_text: String,
+    /// The mapping as written, with its tables, for the plug-ins.
+    pub publication: Publication,
     /// Tells installations apart that share a machine.
     pub scope: String,
     /// Host name.
@@ -101,21 +97,17 @@ impl Engine {
         request: &Request,
         listener: &dyn Listener,
     ) -> Result<Plan, EngineError> {
-        let began = Instant::now();
-        loop {
-            match self.plan(name, group, request).await {
-                Err(EngineError::Plan(error))
-                    if began.elapsed() < VELERO_LOOKS
-                        && error.0.iter().all(|problem| matches!(problem, Problem::Velero { .. })) =>
-                {
-                    if began.elapsed() < LOOK_AGAIN {
-                        listener.hear(Told::Note(&format!("waiting for Velero to look again: {error}")));
-                    }
-                    tokio::time::sleep(LOOK_AGAIN).await;
-                }
-                planned => return planned,
-            }
-        }
+        let planned = self.plan(name, group, request).await;
+        let Err(EngineError::Plan(error)) = &planned else { return planned };
+        let unsure = |problem: &Problem| match problem {
+            Problem::Velero { site, .. } => self.sites.get(site),
+            _ => None,
+        };
+        let Some(unsure) = error.0.iter().map(unsure).collect::<Option<Vec<_>>>() else { return planned };
+        listener.hear(Told::Note(&format!("waiting for Velero to look again: {error}")));
+        // How each wait ended does not matter: the plan says what is still wrong.
+        let _ = join_all(unsure.iter().map(|site| site.velero.await_available(VELERO_LOOKS, &|_| {}))).await;
+        self.plan(name, group, request).await
     }
 
     /// The site with the newest data, if a move that was never finished has taken the epoch from it.
@@ -175,7 +167,7 @@ impl Engine {
             sites: &self.sites,
             storage: self.storage.as_ref(),
             state: &self.state,
-            mapping: (&self.mapping, &self.mapping_text),
+            mapping: (&self.mapping, &self.publication),
             group,
             listener,
             clock: self.clock,

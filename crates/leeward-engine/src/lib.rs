@@ -11,6 +11,7 @@ pub mod lock;
 pub mod observe;
 pub mod perform;
 pub mod progress;
+pub mod publication;
 pub mod roles;
 mod rollback;
 pub mod site;

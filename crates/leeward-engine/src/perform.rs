@@ -9,13 +9,13 @@ use crate::{
     error::StepError,
     executor::{Clock, Outputs, Performer},
     progress::{Listener, Told},
+    publication::Publication,
     site::{CONFIG_MAP, Site},
     state::{PointRecord, State},
 };
 use leeward_model::{
     group::GroupSpec,
     journal::WitnessRecord,
-    keys,
     mapping::Mapping,
     name::SiteName,
     plan::{
@@ -26,7 +26,7 @@ use leeward_model::{
 };
 use leeward_storage::{PointManifest, StorageAdapter};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::{collections::BTreeMap, time::Duration};
 
 /// Time for a backup. Velero's own limit for one item's operations is four hours; a metadata backup of a group takes seconds.
@@ -44,8 +44,8 @@ pub struct SitesPerformer<'a> {
     pub storage: &'a dyn StorageAdapter,
     /// Leeward's records.
     pub state: &'a State,
-    /// The mapping, and its text for the plug-ins.
-    pub mapping: (&'a Mapping, &'a str),
+    /// The mapping, and as the plug-ins read it.
+    pub mapping: (&'a Mapping, &'a Publication),
     /// The group.
     pub group: &'a GroupSpec,
     /// Who hears of it.
@@ -140,15 +140,9 @@ impl SitesPerformer<'_> {
     async fn publish_mapping(&self, plan: &Plan) -> Result<Value, StepError> {
         for name in [&plan.source, &plan.target] {
             let site = self.site(name)?;
-            let object = json!({
-                "apiVersion": "v1", "kind": "ConfigMap",
-                "metadata": {
-                    "name": keys::CONFIG_MAP, "namespace": site.velero_namespace,
-                    "labels": {"velero.io/plugin-config": "", "app.kubernetes.io/managed-by": "leeward"},
-                },
-                "data": {keys::CONFIG_MAP_SITE: name.as_str(), keys::CONFIG_MAP_MAPPING: self.mapping.1},
-            });
-            site.apply(CONFIG_MAP, Some(&site.velero_namespace), keys::CONFIG_MAP, &object).await?;
+            for (map, object) in self.mapping.1.config_maps(name, &site.velero_namespace) {
+                site.apply(CONFIG_MAP, Some(&site.velero_namespace), &map, &object).await?;
+            }
         }
         Ok(Value::Null)
     }

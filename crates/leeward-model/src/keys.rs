@@ -51,5 +51,8 @@ pub const VOLUME_DATA: &str = "leeward.io/volume-data";
 pub const MADE_BY: &str = "leeward.io/made-by";
 /// Before the name of a Velero `Backup`, on what the plug-in made (annotation): that backup needs it.
 pub const USED_BY: &str = "used-by.leeward.io/";
+/// Before a hash, on claims that are being taken together (label, by which the snapshotter finds them; annotation of the same
+/// name: the Backup that needs it). Gone when the snapshot is taken.
+pub const SNAPSHOT_GROUP: &str = "snapshot-group.leeward.io/";
 /// Key in [`CONFIG_MAP`]: which snapshots are promoted, and how.
 pub const CONFIG_MAP_PROMOTE: &str = "promote";

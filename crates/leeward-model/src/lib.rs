@@ -2,7 +2,9 @@
 //! reports. No I/O, no async, no clock; every function here gives the same answer for the same input.
 
 pub mod address;
+pub mod belongings;
 mod change;
+pub mod check;
 pub mod claim;
 pub mod directory;
 pub mod goregex;
@@ -15,9 +17,13 @@ mod landing;
 mod leftover;
 pub mod located;
 pub mod mapping;
+pub mod mover;
 pub mod name;
+pub mod naming;
+pub mod network;
 pub mod plan;
 pub mod profile;
+pub mod recovery;
 pub mod report;
 pub mod resume;
 pub mod rewrite;

@@ -10,6 +10,7 @@ mod csv;
 pub mod import;
 pub mod learn;
 mod lint;
+mod names;
 pub(crate) mod pairs;
 pub(crate) mod parts;
 pub(crate) mod policy;
@@ -28,6 +29,7 @@ use crate::name::SiteName;
 use crate::profile::{Kind, Profile};
 use crate::server::Server;
 pub use lint::lint;
+pub use names::{ClassError, NetworkError};
 use pairs::Pairs;
 use parts::PartsRule;
 pub use policy::ReclaimPolicy;
@@ -55,6 +57,7 @@ pub struct Mapping {
     sites: Vec<SiteName>,
     rules: Vec<Rule>,
     storage_classes: Pairs,
+    networks: Pairs,
     pub(crate) secrets: Pairs,
     pub(crate) reclaim_policy: ReclaimPolicy,
     pub(crate) node_affinity: NodeAffinity,
@@ -220,26 +223,6 @@ impl Mapping {
         &self.profiles
     }
 
-    /// The class at `target` that stands for `class` at `source`: the mapped one, else the one of the same name.
-    ///
-    /// # Errors
-    /// [`ClassError`] if `class` has no pair of its own but its name is taken at `target` by another class's pair; the
-    /// way back would then lead to that other class. Or if a site is not of this mapping.
-    pub fn storage_class(&self, class: &str, source: &SiteName, target: &SiteName) -> Result<String, ClassError> {
-        let unknown = |site: &SiteName| ClassError::UnknownSite { site: site.clone() };
-        let from = self.index(source).ok_or_else(|| unknown(source))?;
-        let to = self.index(target).ok_or_else(|| unknown(target))?;
-        if from == to || class.is_empty() {
-            return Ok(class.to_owned());
-        }
-        self.storage_classes.across(class, from, to).map_err(|taken| ClassError::Taken {
-            class: class.to_owned(),
-            source: source.clone(),
-            target: target.clone(),
-            by: taken.by,
-        })
-    }
-
     pub(crate) fn index(&self, site: &SiteName) -> Option<usize> {
         self.sites.iter().position(|s| s == site)
     }
@@ -290,32 +273,6 @@ pub(crate) fn listed(sites: &[SiteName]) -> String {
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
         None => String::new(),
     }
-}
-
-/// A storage class cannot be mapped.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ClassError {
-    /// Its name means another class at the target.
-    #[error(
-        "storage class {class:?} of site {source} has no pair in storageClasses, and at site {target} that name stands for {by:?} of site {source}; add a pair for {class:?} [LW-0126]"
-    )]
-    Taken {
-        /// The class.
-        class: String,
-        /// Where it is.
-        // Named so that thiserror does not take it for the error's cause.
-        r#source: SiteName,
-        /// Where it should be.
-        target: SiteName,
-        /// The class whose pair has the name.
-        by: String,
-    },
-    /// A site that the mapping does not have.
-    #[error("site {site} is not in the site mapping; correct the name, or add the site to `sites` [LW-0123]")]
-    UnknownSite {
-        /// The site.
-        site: SiteName,
-    },
 }
 
 /// All faults of a site mapping, in the order of the text.

@@ -9,14 +9,13 @@ pub mod planner;
 use crate::{
     address::VolumeAddress,
     name::{Epoch, GroupName, PointId, RunId, SiteName},
+    naming::sha256,
     plan::observed::{DivergenceObserved, ObjectRef, Override},
     rewrite::Trace,
     run::{RunKind, Step},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 /// Version of the plan's form in the journal.
 pub const PLAN_VERSION: u32 = 1;
@@ -182,11 +181,7 @@ impl Plan {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         // Names and numbers only: nothing of it can fail to be written.
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        Sha256::digest(text).iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        sha256(serde_json::to_vec(self).unwrap_or_default())
     }
 
     /// The volume of that PV.

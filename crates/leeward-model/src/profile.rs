@@ -95,6 +95,19 @@ pub(crate) enum Kind {
     InTree(String),
 }
 
+/// The fields of a PersistentVolume's spec that are not its storage.
+pub const BESIDES_STORAGE: [&str; 9] = [
+    "accessModes",
+    "capacity",
+    "claimRef",
+    "mountOptions",
+    "nodeAffinity",
+    "persistentVolumeReclaimPolicy",
+    "storageClassName",
+    "volumeAttributesClassName",
+    "volumeMode",
+];
+
 impl std::fmt::Display for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -150,19 +163,6 @@ impl Kind {
         "vsphereVolume",
     ];
 
-    /// Fields that are not, so that a field nobody knows can be named.
-    const NOT_SOURCES: [&str; 9] = [
-        "accessModes",
-        "capacity",
-        "claimRef",
-        "mountOptions",
-        "nodeAffinity",
-        "persistentVolumeReclaimPolicy",
-        "storageClassName",
-        "volumeAttributesClassName",
-        "volumeMode",
-    ];
-
     /// Everything that `pv` is on; one, unless it is broken.
     pub(crate) fn all(pv: &Value) -> Vec<Self> {
         let spec = || pv.get("spec").and_then(Value::as_object).into_iter().flatten();
@@ -173,7 +173,7 @@ impl Kind {
         let known = spec().filter(|(key, value)| Self::SOURCES.contains(&key.as_str()) && !value.is_null());
         let known: Vec<Self> = known.map(of).collect();
         if known.is_empty() {
-            return spec().find(|(key, _)| !Self::NOT_SOURCES.contains(&key.as_str())).map(of).into_iter().collect();
+            return spec().find(|(key, _)| !BESIDES_STORAGE.contains(&key.as_str())).map(of).into_iter().collect();
         }
         known
     }

@@ -325,6 +325,15 @@ pub fn rewrite_from(
     json::annotate(&mut base, keys::SITE, from.as_str());
     json::annotate(&mut new, keys::SITE, target.as_str());
     let changes = crate::change::between(&base, &new);
+    if json::annotation(&new, keys::SITE) != Some(target.as_str()) {
+        return Err(AddressError::Invalid {
+            pv: name,
+            field: "metadata.annotations".to_owned(),
+            value: json::text(pv, "/metadata/annotations").or(json::text(pv, "/metadata")).unwrap_or("…").to_owned(),
+            reason: "nothing can be written there to say which site the address is of".to_owned(),
+        }
+        .into());
+    }
     let trace = Trace { rule: Some(covered.rule), from, to: target.clone(), backup, changes };
     json::annotate(&mut new, keys::REWRITE_TRACE, serde_json::to_string(&trace).unwrap_or_default());
     Ok(Rewritten { pv: new, before, after, trace })

@@ -86,7 +86,8 @@ pub trait StorageAdapter: Send + Sync {
     /// How far the live volumes at the site have moved away from the point: one entry for each of `volumes`, in their order.
     ///
     /// # Errors
-    /// An unreachable site, a volume the point does not hold, a volume that is missing at its address.
+    /// An unreachable site, a volume the point does not hold, a volume that is missing at its address. Where the point's own
+    /// site does not answer, all of a volume counts as changed.
     async fn divergence(
         &self,
         site: &SiteName,

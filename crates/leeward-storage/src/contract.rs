@@ -8,7 +8,7 @@
 use crate::{Access, Consistency, PointManifest, StorageAdapter, StorageError, SyncRequest, SyncVolume, VolumeRef};
 use leeward_model::{
     address::VolumeAddress,
-    name::{GroupName, PointId, SiteName},
+    name::{Epoch, GroupName, PointId, SiteName},
 };
 
 /// Two sites with storage, and hands to reach into it as guests, hardware and disasters do.
@@ -52,6 +52,7 @@ pub async fn data(bed: &dyn Bed) {
     divergence_tells_same_from_changed(bed).await;
     the_other_direction_works(bed).await;
     a_site_makes_a_point_of_its_own_disks(bed).await;
+    an_older_epoch_is_refused(bed).await;
     nonsense_is_refused(bed).await;
     the_dead_are_not_waited_for(bed).await;
 }
@@ -102,7 +103,8 @@ fn request(bed: &dyn Bed, of: &str, name: &str, at: i64, volumes: &[&str]) -> Sy
         seed: None,
     };
     let volumes = volumes.iter().map(volume).collect();
-    SyncRequest { group: group(of), point: point(name), base: None, from, to, volumes, carried: vec![] }
+    let (group, point) = (group(of), point(name));
+    SyncRequest { group, point, base: None, from, to, epoch: Epoch(1), volumes, carried: vec![] }
 }
 
 fn at_target(bed: &dyn Bed, of: &str, name: &str) -> VolumeRef {
@@ -139,7 +141,7 @@ async fn a_point_is_what_was_there(bed: &dyn Bed) {
     assert_eq!(made.volumes[0].files.len(), 1);
     assert_eq!(made.volumes[0].files[0].name, "disk.img");
     assert_eq!(made.volumes[0].files[0].bytes, 303_000);
-    assert_eq!(made.volumes[0].files[0].sha256.len(), 64);
+    assert_eq!(made.volumes[0].files[0].fingerprint.len(), 64);
     let (_, to) = bed.sites();
     assert_eq!(bed.adapter().points(&to, &group(of)).await.unwrap(), vec![made.clone()]);
     bed.adapter().verify(&to, &made).await.unwrap();
@@ -363,6 +365,7 @@ async fn the_other_direction_works(bed: &dyn Bed) {
         base: None,
         from: away.clone(),
         to: home.clone(),
+        epoch: Epoch(1),
         volumes: vec![SyncVolume {
             key: "pv-back-a".to_owned(),
             source,
@@ -396,6 +399,23 @@ async fn a_site_makes_a_point_of_its_own_disks(bed: &dyn Bed) {
         assert!(bed.adapter().divergence(&home, &made, &[volume]).await.unwrap()[0].is_same());
     }
     assert_eq!(bed.adapter().points(&home, &group(of)).await.unwrap().len(), 2);
+}
+
+async fn an_older_epoch_is_refused(bed: &dyn Bed) {
+    let of = "epoch";
+    put(bed, of, "a", &image(1)).await;
+    let newer = SyncRequest { epoch: Epoch(3), ..request(bed, of, "rp-1", 10, &["a"]) };
+    let made = bed.adapter().sync(&newer).await.unwrap();
+    let to = bed.sites().1;
+    for older in [Epoch(1), Epoch(2)] {
+        let late = SyncRequest { epoch: older, ..request(bed, of, "rp-2", 20, &["a"]) };
+        let refused = bed.adapter().sync(&late).await;
+        assert!(matches!(&refused, Err(StorageError::OldEpoch { asked, .. }) if *asked == older), "{refused:?}");
+        assert!(!refused.unwrap_err().is_transient(), "repeating does not help");
+        assert_eq!(bed.adapter().points(&to, &group(of)).await.unwrap(), std::slice::from_ref(&made));
+    }
+    let next = SyncRequest { epoch: Epoch(4), ..request(bed, of, "rp-2", 20, &["a"]) };
+    bed.adapter().sync(&next).await.unwrap();
 }
 
 async fn nonsense_is_refused(bed: &dyn Bed) {

@@ -1,6 +1,7 @@
 //! What can go wrong with storage, in words that name the site, the volume, the file, and what to do next.
 
-use leeward_model::name::{GroupName, PointId, SiteName};
+use leeward_model::name::{Epoch, GroupName, PointId, SiteName};
+use std::borrow::Cow;
 
 /// An operation of a [`crate::StorageAdapter`] that did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -121,16 +122,16 @@ pub enum StorageError {
     },
     /// The data did not arrive.
     #[error(
-        "sending volume {volume} from site {from} to site {to} failed: {reason}; the last point is whole, repeat when the link is back [LW-0310]"
+        "sending recovery point {point} from site {from} to site {to} failed: {reason}; the last point is whole, repeat when the link is back [LW-0310]"
     )]
     Transfer {
         /// The site that sends.
         from: SiteName,
         /// The site that receives.
         to: SiteName,
-        /// PersistentVolume.
-        volume: String,
-        /// What the transport said.
+        /// The point.
+        point: PointId,
+        /// What the mover said.
         reason: String,
     },
     /// A file does not have the fingerprint it must have.
@@ -227,14 +228,12 @@ pub enum StorageError {
         /// The last answer to the probe.
         last: String,
     },
-    /// The NFS server's configuration could not be edited.
-    #[error("the NFS server's configuration {path:?} at site {site} cannot be changed: {reason} [LW-0319]")]
+    /// The NFS server's configuration could not be edited, or the server not told.
+    #[error("the NFS server at site {site} cannot be controlled: {reason} [LW-0319]")]
     ServerConfig {
         /// The site.
         site: SiteName,
-        /// The file.
-        path: String,
-        /// What is wrong with it, and what to do.
+        /// Which file is not as it must be, and what to do.
         reason: String,
     },
     /// Another operation on the same group is still under way there.
@@ -253,17 +252,17 @@ pub enum StorageError {
         /// The key, or what else is wrong.
         key: String,
         /// Why it is refused.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
-    /// A manifest that is there and cannot be read.
+    /// A point that does not say of which moment its volumes are.
     #[error(
-        "the manifest of recovery point {point:?} at site {site} cannot be read; the point is not usable, restore the file or remove the folder [LW-0322]"
+        "recovery point {point} at site {site} does not say of which moment its volumes are; Leeward did not make it: withdraw it with leeward-mover [LW-0322]"
     )]
     Manifest {
         /// The site.
         site: SiteName,
-        /// The point's folder name.
-        point: String,
+        /// The point.
+        point: PointId,
         /// Why.
         #[source]
         source: serde_json::Error,
@@ -297,6 +296,20 @@ pub enum StorageError {
         volume: String,
         /// Path inside the volume.
         file: String,
+    },
+    /// The group's active site has changed since the caller learned its epoch.
+    #[error(
+        "site {site} takes no recovery point of group {group} at epoch {asked} ({reason}); the other site has become active, see `leeward status` [LW-0326]"
+    )]
+    OldEpoch {
+        /// The site that was to get the point.
+        site: SiteName,
+        /// The group.
+        group: GroupName,
+        /// The caller's epoch.
+        asked: Epoch,
+        /// What was seen of a newer one.
+        reason: String,
     },
     /// A failure that a test asked for.
     #[error("{what} at site {site} failed because a test said so [LW-0399]")]

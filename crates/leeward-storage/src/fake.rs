@@ -9,7 +9,7 @@ use crate::{
 };
 use leeward_model::{
     address::VolumeAddress,
-    name::{GroupName, PointId, SiteName},
+    name::{Epoch, GroupName, PointId, SiteName},
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -65,6 +65,7 @@ struct Live {
 
 struct Stored {
     manifest: PointManifest,
+    epoch: Epoch,
     volumes: BTreeMap<String, Files>,
 }
 
@@ -267,7 +268,11 @@ fn unreachable(site: &SiteName) -> StorageError {
 }
 
 fn fingerprint(name: &str, bytes: &[u8]) -> FileFingerprint {
-    FileFingerprint { name: name.to_owned(), bytes: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
+    FileFingerprint {
+        name: name.to_owned(),
+        bytes: bytes.len() as u64,
+        fingerprint: hex::encode(Sha256::digest(bytes)),
+    }
 }
 
 fn length(files: &Files) -> u64 {
@@ -299,7 +304,7 @@ fn checked<'a>(
                 site: site.clone(),
                 volume: key.to_owned(),
                 file: file.name.clone(),
-                difference: format!("has not the content {}", file.sha256),
+                difference: format!("has not the content {}", file.fingerprint),
             });
         }
     }

@@ -1,18 +1,7 @@
 //! What is known about a site's storage at one moment: whether it answers, whether it takes writes, how far it has moved.
 
+pub use leeward_model::mover::Access;
 use serde::{Deserialize, Serialize};
-
-/// Whether clients can write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Access {
-    /// A write was tried and succeeded.
-    Rw,
-    /// A write was tried and refused because the storage is read-only.
-    Ro,
-    /// Could not be tried, or failed for another reason.
-    Unknown,
-}
 
 /// A site's storage now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,8 +4,8 @@
 //! engine can journal it. Adapters: [`nfs::NfsAdapter`] for images on NFS exports.
 //!
 //! Laws that every adapter keeps (`contract::all` checks them):
-//! - **A point is whole or not there.** What [`StorageAdapter::points`] lists was copied completely, compared by sha256
-//!   with its source, and written to stable storage.
+//! - **A point is whole or not there.** What [`StorageAdapter::points`] lists was copied completely, compared by its
+//!   fingerprint with its source, and written to stable storage.
 //! - **Repeating is harmless.** Every verb may be cut off at any instant and called again with the same arguments; it then
 //!   continues, and ends in the same state.
 //! - **Nothing is lost on the way.** No verb overwrites or deletes a recovery point, except `withdraw`, which refuses the

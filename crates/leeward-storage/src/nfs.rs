@@ -1,30 +1,29 @@
-//! Adapter for disk images on NFS exports of Linux file servers with nfs-ganesha.
+//! Adapter for disk images on NFS exports of Linux file servers.
 //!
 //! In each export Leeward keeps a folder of its own:
 //!
 //! ```text
 //! .leeward/points/<group>/<point>/<volume>/…     a whole recovery point
-//! .leeward/points/<group>/<point>/manifest.json  and its fingerprints
 //! .leeward/points/<group>/<point>.partial/…      one that is being made; the next attempt goes on from it
 //! .leeward/given-up/<point>/<volume>/…           live images that were replaced by that point
-//! .leeward/locks/, .leeward/probe/
+//! .leeward/probe/                               writes that tell whether clients can write
 //! ```
 //!
-//! A point is built beside its place out of clones of its base, brought up to date by rsync, compared file by file with the
-//! source's sha256, put to stable storage, and only then renamed to its place.
+//! Points, and what the NFS server lets clients do, are the business of Leeward's mover, `leeward-mover`, which runs at each file
+//! server: the adapter asks it in the words of [`leeward_model::mover`], and keeps with each volume of a point the moment that it
+//! is of.
 
 mod config;
 mod fence;
-mod ganesha;
+mod mover;
 mod place;
 mod points;
 mod present;
 mod remote;
-mod scan;
 mod shell;
 mod sync;
 
-pub use config::{GaneshaControl, NfsSite, StorageConfig, Timeouts};
+pub use config::{NfsSite, StorageConfig, Timeouts};
 
 use crate::{
     Divergence, FenceProof, PointManifest, StorageAdapter, StorageError, StorageStatus, SyncRequest, VolumeRef,

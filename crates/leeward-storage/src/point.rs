@@ -23,8 +23,9 @@ pub struct FileFingerprint {
     pub name: String,
     /// Length in bytes, holes included.
     pub bytes: u64,
-    /// sha256 of the content, lower-case hex.
-    pub sha256: String,
+    /// Fingerprint of the content, as whoever made the point digests it: 64 lower-case hexadecimal digits. Two of one adapter
+    /// are equal exactly if the contents are.
+    pub fingerprint: String,
 }
 
 /// One volume of a point.
@@ -75,6 +76,18 @@ impl PointManifest {
     }
 }
 
+impl From<&FileFingerprint> for leeward_model::mover::File {
+    fn from(file: &FileFingerprint) -> Self {
+        Self { name: file.name.clone(), bytes: file.bytes, fingerprint: file.fingerprint.clone() }
+    }
+}
+
+impl From<leeward_model::mover::File> for FileFingerprint {
+    fn from(file: leeward_model::mover::File) -> Self {
+        Self { name: file.name, bytes: file.bytes, fingerprint: file.fingerprint }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,7 +104,7 @@ mod tests {
                     key: format!("pv-{second}"),
                     at: jiff::Timestamp::from_second(second).unwrap(),
                     consistency: Consistency::Stopped,
-                    files: vec![FileFingerprint { name: "disk.img".into(), bytes: 10, sha256: "00".into() }],
+                    files: vec![FileFingerprint { name: "disk.img".into(), bytes: 10, fingerprint: "00".into() }],
                 })
                 .collect(),
         }

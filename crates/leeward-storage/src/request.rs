@@ -3,7 +3,7 @@
 use crate::{Consistency, PointManifest, StorageError};
 use leeward_model::{
     address::VolumeAddress,
-    name::{GroupName, PointId, SiteName},
+    name::{Epoch, GroupName, PointId, SiteName},
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -48,6 +48,8 @@ pub struct SyncRequest {
     /// The site where the point is made. It may be `from` itself: a site whose machines were stopped for a move makes its own
     /// disks the base of the replication back.
     pub to: SiteName,
+    /// The group's epoch. A site that has a point of a newer one makes none of this one.
+    pub epoch: Epoch,
     /// The volumes to copy.
     pub volumes: Vec<SyncVolume>,
     /// Keys whose copy is taken over unchanged from `base`.
@@ -70,7 +72,7 @@ pub fn check_key(key: &str) -> Result<(), StorageError> {
     if valid {
         Ok(())
     } else {
-        Err(StorageError::BadRequest { key: key.to_owned(), reason: "cannot be the name of a volume" })
+        Err(StorageError::BadRequest { key: key.to_owned(), reason: "cannot be the name of a volume".into() })
     }
 }
 
@@ -80,7 +82,9 @@ impl SyncRequest {
     /// # Errors
     /// [`StorageError::BadRequest`] for a bad or doubled key, a point based on itself.
     pub fn check(&self) -> Result<(), StorageError> {
-        let bad = |key: &str, reason| Err(StorageError::BadRequest { key: key.to_owned(), reason });
+        let bad = |key: &str, reason: &'static str| {
+            Err(StorageError::BadRequest { key: key.to_owned(), reason: reason.into() })
+        };
         if self.base.as_ref() == Some(&self.point) {
             return bad(self.point.as_str(), "cannot be the base of itself");
         }
@@ -151,6 +155,7 @@ mod tests {
             base: Some(PointId::parse("rp-1").unwrap()),
             from: SiteName::parse("east").unwrap(),
             to: SiteName::parse("west").unwrap(),
+            epoch: Epoch(1),
             volumes: vec![],
             carried: keys.iter().map(|&key| key.to_owned()).collect(),
         }

@@ -4,7 +4,7 @@
 
 use leeward_model::{
     address::VolumeAddress,
-    name::{GroupName, PointId, SiteName},
+    name::{Epoch, GroupName, PointId, SiteName},
 };
 use leeward_storage::{
     Consistency, PointManifest, StorageAdapter, StorageError, SyncRequest, SyncVolume, VolumeRef,
@@ -79,6 +79,7 @@ async fn fails_where_it_is_told_to() {
         base: None,
         from: from.clone(),
         to: to.clone(),
+        epoch: Epoch(1),
         volumes: vec![volume("a"), volume("b")],
         carried: vec![],
     };

@@ -2,14 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "these are tests")]
 
+#[path = "nfs_bed/mover.rs"]
+#[allow(dead_code, unreachable_pub, reason = "only the program is needed here")]
+mod mover;
+
 use leeward_model::{
     address::VolumeAddress,
-    name::{GroupName, PointId, SiteName},
+    name::{Epoch, GroupName, PointId, SiteName},
 };
 use leeward_storage::{
-    Access, Consistency, FileFingerprint, PointManifest, PointVolume, StorageAdapter, StorageError, VolumeRef,
+    Access, Consistency, PointManifest, StorageAdapter, StorageError, SyncRequest, SyncVolume, VolumeRef,
     contract::{self, Bed},
-    nfs::{GaneshaControl, NfsAdapter, NfsSite, StorageConfig, Timeouts},
+    nfs::{NfsAdapter, NfsSite, StorageConfig, Timeouts},
 };
 use serde_json::json;
 use std::{
@@ -88,6 +92,24 @@ impl Server {
         command
     }
 
+    /// The server as adapters know it, with a mover that takes `export` to be what the server exports.
+    fn nfs(&self, name: &str, export: &Path) -> NfsSite {
+        let config = self.root.join("mover.yaml");
+        let text = format!(
+            "site: {name}\nexport: {}\nnfs: {{ url: 'nfs://{SERVER}/export', \
+             ganesha: {{ config: ganesha.conf, pidFile: ganesha.pid, exportId: 7 }} }}\n",
+            export.display()
+        );
+        fs::write(&config, text).unwrap();
+        NfsSite {
+            server: SERVER.into(),
+            export: "/export".into(),
+            path: export.to_owned(),
+            control: self.prefix(),
+            mover: vec![path_word(mover::program()), "--config".into(), path_word(&config)],
+        }
+    }
+
     fn config(&self) -> String {
         fs::read_to_string(self.root.join("ganesha.conf")).unwrap()
     }
@@ -130,18 +152,7 @@ impl GaneshaBed {
         for name in ["east", "west"] {
             let folder = root.path().join(name);
             let server = Server::start(&folder, more);
-            let nfs = NfsSite {
-                server: SERVER.into(),
-                export: "/export".into(),
-                path: folder.join("export"),
-                control: server.prefix(),
-                rsync: "rsync://127.0.0.1/none".into(),
-                ganesha: GaneshaControl {
-                    config: folder.join("ganesha.conf"),
-                    pid_file: folder.join("ganesha.pid"),
-                    export_id: 7,
-                },
-            };
+            let nfs = server.nfs(name, &folder.join("export"));
             sites.insert(site(name), nfs);
             servers.insert(site(name), server);
         }
@@ -149,6 +160,10 @@ impl GaneshaBed {
         let adapter = NfsAdapter::new(StorageConfig { sites, timeouts }).unwrap();
         Some(Self { adapter, servers, root })
     }
+}
+
+fn path_word(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
 }
 
 fn able_quietly(command: &mut Command) -> &mut Command {
@@ -249,53 +264,47 @@ async fn a_probe_that_lands_elsewhere_says_so() {
     let other = bed.root.path().join("other");
     fs::create_dir_all(&other).unwrap();
     let server = &bed.servers[&east];
-    let nfs = NfsSite {
-        server: SERVER.into(),
-        export: "/export".into(),
-        path: other,
-        control: server.prefix(),
-        rsync: "rsync://127.0.0.1/none".into(),
-        ganesha: GaneshaControl {
-            config: server.root.join("ganesha.conf"),
-            pid_file: server.root.join("ganesha.pid"),
-            export_id: 7,
-        },
-    };
+    let nfs = server.nfs("east", &other);
     fs::create_dir_all(server.root.join("export/.leeward/probe")).unwrap();
     let config = StorageConfig { sites: [(east.clone(), nfs)].into(), timeouts: Timeouts::default() };
-    let told = NfsAdapter::new(config).unwrap().is_fenced(&east).await;
+    let adapter = NfsAdapter::new(config).unwrap();
+    let told = adapter.is_fenced(&east).await;
     assert!(
-        matches!(&told, Err(StorageError::ProbeInconclusive { last, .. }) if last.contains("another folder")),
+        matches!(&told, Err(StorageError::ProbeInconclusive { last, .. }) if last.contains("another one is exported")),
         "{told:?}"
     );
+    // That the other one is read-only says nothing of ours.
+    let unproven = adapter.fence(&east).await;
+    assert!(
+        matches!(&unproven, Err(StorageError::FenceUnproven { last, .. }) if last.contains("ROFS") && last.contains("cannot be told")),
+        "{unproven:?}"
+    );
+    assert!(adapter.is_fenced(&east).await.is_err());
 }
 
 /// Presents over an image that a client has just read, and tells how long until the point's own was what clients saw.
 async fn present_over_a_used_image(bed: &GaneshaBed) -> Duration {
     let west = site("west");
-    let group = GroupName::parse("shop").unwrap();
     let root = &bed.servers[&west].root;
-    let folder = root.join("export/.leeward/points/shop/rp-1/pv-1");
-    fs::create_dir_all(&folder).unwrap();
-    fs::write(folder.join("disk.img"), "new").unwrap();
-    let manifest = PointManifest {
-        group,
+    fs::create_dir_all(root.join("export/source")).unwrap();
+    fs::write(root.join("export/source/disk.img"), "new").unwrap();
+    let request = SyncRequest {
+        group: GroupName::parse("shop").unwrap(),
         point: PointId::parse("rp-1").unwrap(),
-        from: site("east"),
+        base: None,
+        from: west.clone(),
         to: west.clone(),
-        volumes: vec![PointVolume {
+        epoch: Epoch(1),
+        volumes: vec![SyncVolume {
             key: "pv-1".into(),
-            at: jiff::Timestamp::UNIX_EPOCH,
+            source: bed.address(&west, "source"),
             consistency: Consistency::Stopped,
-            files: vec![FileFingerprint {
-                name: "disk.img".into(),
-                bytes: 3,
-                sha256: "11507a0e2f5e69d5dfa40a62a1bd7b6ee57e6bcd85c67c9b8431b36fff21c437".into(),
-            }],
+            at: jiff::Timestamp::UNIX_EPOCH,
+            seed: None,
         }],
+        carried: vec![],
     };
-    let text = serde_json::to_string(&manifest).unwrap();
-    fs::write(folder.parent().unwrap().join("manifest.json"), text).unwrap();
+    let manifest = bed.adapter.sync(&request).await.unwrap();
     let volume = VolumeRef { key: "pv-1".into(), address: bed.address(&west, "vol") };
     fs::create_dir_all(root.join("export/vol")).unwrap();
     fs::write(root.join("export/vol/disk.img"), "old").unwrap();

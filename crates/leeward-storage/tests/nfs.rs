@@ -4,7 +4,7 @@
 
 mod nfs_bed;
 
-use leeward_model::name::{GroupName, PointId, SiteName};
+use leeward_model::name::{Epoch, GroupName, PointId, SiteName};
 use leeward_storage::{
     Consistency, StorageAdapter, StorageError, SyncRequest, SyncVolume, VolumeRef,
     contract::{self, Bed},
@@ -13,7 +13,7 @@ use nfs_bed::{NfsBed, address, flip, site};
 use std::{
     fs,
     os::unix::fs::{FileExt, MetadataExt, symlink},
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -44,6 +44,7 @@ fn request(point: &str, base: Option<&str>, volumes: &[&str]) -> SyncRequest {
         base: base.map(|base| PointId::parse(base).unwrap()),
         from: east(),
         to: west(),
+        epoch: Epoch(1),
         volumes: volumes.iter().map(volume).collect(),
         carried: vec![],
     }
@@ -75,35 +76,53 @@ fn kill(signal: &str, pid: &str) {
     assert!(Command::new("kill").args([signal, pid.trim()]).status().unwrap().success());
 }
 
+/// A disk of `bytes` at the east, whose replication takes some seconds.
+async fn slow(bed: &NfsBed, seed: u64, bytes: usize) {
+    bed.write(&east(), &address(&east(), "a"), "disk.img", &noise(seed, bytes)).await;
+    bed.limit(&east(), 256 << 10);
+}
+
+/// Waits until the disk of point `point` has begun to arrive.
+async fn arriving(bed: &NfsBed, point: &str) {
+    let partial = bed.export(&west(), &format!(".leeward/points/shop/{point}.partial/pv-1/disk.img"));
+    until("the transfer", || fs::metadata(&partial).is_ok_and(|file| file.blocks() > 0)).await;
+}
+
 #[tokio::test]
-async fn a_killed_transfer_leaves_the_last_point_and_is_continued() {
-    let bed = NfsBed::new();
-    let volume = address(&east(), "a");
-    bed.write(&east(), &volume, "disk.img", &noise(1, 4 << 20)).await;
+async fn a_mover_that_is_killed_at_work_leaves_the_last_point_and_is_continued() {
+    let mut bed = NfsBed::new();
+    bed.write(&east(), &address(&east(), "a"), "disk.img", &noise(1, 4 << 20)).await;
     let first = bed.adapter.sync(&request("rp-1", None, &["a"])).await.unwrap();
 
-    bed.write(&east(), &volume, "disk.img", &noise(2, 4 << 20)).await;
-    bed.hook(&east(), "RSYNC_MORE=--bwlimit=200");
-    fs::remove_file(bed.at(&east(), "rsync.pid")).unwrap();
-    let second = request("rp-2", Some("rp-1"), &["a"]);
-    let partial = bed.export(&west(), ".leeward/points/shop/rp-2.partial/pv-1/disk.img");
-    let started = async {
-        until("the transfer", || {
-            fs::read(&partial).is_ok_and(|bytes| bytes.len() == 4 << 20 && bytes[..1000] == noise(2, 1000))
-        })
-        .await;
-        kill("-9", &fs::read_to_string(bed.at(&east(), "rsync.pid")).unwrap());
+    slow(&bed, 2, 4 << 20).await;
+    fs::remove_file(bed.at(&east(), "sync.pid")).unwrap();
+    let second = request("rp-2", None, &["a"]);
+    let killed = async {
+        arriving(&bed, "rp-2").await;
+        kill("-9", &bed.syncing(&east()).unwrap());
     };
-    let (broken, ()) = tokio::join!(bed.adapter.sync(&second), started);
-    assert!(
-        matches!(&broken, Err(StorageError::Transfer { reason, .. }) if reason.starts_with("rsync was killed")),
-        "{broken:?}"
-    );
+    let (broken, ()) = tokio::join!(bed.adapter.sync(&second), killed);
+    assert!(matches!(&broken, Err(StorageError::Remote { reason, .. }) if reason.contains("137")), "{broken:?}");
     let points = bed.adapter.points(&west(), &second.group).await.unwrap();
     assert_eq!(points, std::slice::from_ref(&first), "half a point is no point");
+
+    // The same at the other side: the link breaks, as the sender sees it.
+    let pid = bed.serving(&west()).pid();
+    let killed = async {
+        until("the next transfer", || bed.syncing(&east()).is_some()).await;
+        arriving(&bed, "rp-2").await;
+        kill("-9", &pid);
+    };
+    fs::remove_file(bed.at(&east(), "sync.pid")).unwrap();
+    let (broken, ()) = tokio::join!(bed.adapter.sync(&second), killed);
+    assert!(matches!(&broken, Err(StorageError::Transfer { .. })), "{broken:?}");
+    assert!(broken.unwrap_err().is_transient(), "it is worth repeating");
+    bed.serving(&west()).kill();
+    bed.serving(&west()).start_again();
+    assert_eq!(bed.adapter.points(&west(), &second.group).await.unwrap(), std::slice::from_ref(&first));
     bed.adapter.verify(&west(), &first).await.unwrap();
 
-    bed.unhook(&east());
+    bed.limit(&east(), 0);
     let made = bed.adapter.sync(&second).await.unwrap();
     bed.adapter.verify(&west(), &made).await.unwrap();
     bed.adapter.verify(&west(), &first).await.unwrap();
@@ -114,56 +133,59 @@ async fn a_killed_transfer_leaves_the_last_point_and_is_continued() {
 #[tokio::test]
 async fn a_sync_that_is_given_up_stops_at_the_site_too() {
     let bed = NfsBed::new();
-    let volume = address(&east(), "a");
-    bed.write(&east(), &volume, "disk.img", &noise(1, 4 << 20)).await;
-    bed.hook(&east(), "RSYNC_MORE=--bwlimit=100");
+    slow(&bed, 1, 4 << 20).await;
     let wanted = request("rp-1", None, &["a"]);
-    let pid = bed.at(&east(), "rsync.pid");
     {
         let sync = bed.adapter.sync(&wanted);
         tokio::select! {
             done = sync => panic!("too early: {done:?}"),
-            () = until("rsync", || pid.exists()) => {}
+            () = until("the sync", || bed.syncing(&east()).is_some()) => {}
         }
     }
-    let pid = fs::read_to_string(pid).unwrap();
-    until("the end of rsync", || !std::path::Path::new("/proc").join(pid.trim()).exists()).await;
-    bed.unhook(&east());
+    let pid = bed.syncing(&east()).unwrap();
+    until("the end of the mover", || !std::path::Path::new("/proc").join(pid.trim()).exists()).await;
+    bed.limit(&east(), 0);
     let made = bed.adapter.sync(&wanted).await.unwrap();
     bed.adapter.verify(&west(), &made).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_receiver_that_falls_silent_is_an_error_in_time() {
-    let bed = NfsBed::new();
+async fn a_receiver_that_falls_silent_is_an_error_and_no_hang() {
+    let mut bed = NfsBed::new();
     bed.write(&east(), &address(&east(), "a"), "disk.img", &noise(1, 1 << 20)).await;
-    kill("-STOP", &bed.daemon(&west()).to_string());
-    let began = Instant::now();
+    let pid = bed.serving(&west()).pid();
+    kill("-STOP", &pid);
     let stalled = bed.adapter.sync(&request("rp-1", None, &["a"])).await;
-    kill("-CONT", &bed.daemon(&west()).to_string());
+    kill("-CONT", &pid);
     assert!(matches!(stalled, Err(StorageError::Transfer { .. })), "{stalled:?}");
-    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
     bed.adapter.sync(&request("rp-1", None, &["a"])).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_source_that_is_written_meanwhile_is_refused() {
     let bed = NfsBed::new();
-    let volume = address(&east(), "a");
-    bed.write(&east(), &volume, "disk.img", &noise(1, 100_000)).await;
-    // The same length, and the modification time put back: only ctime and content tell.
-    for how in
-        ["printf x >>disk.img", "cp -p disk.img o; printf y | dd of=disk.img conv=notrunc; touch -r o disk.img; rm o"]
-    {
-        bed.hook(&east(), &format!("({how}) 2>/dev/null"));
-        let refused = bed.adapter.sync(&request("rp-1", None, &["a"])).await;
+    for (how, write) in [
+        ("it grows", "printf x >>disk.img"),
+        // The same length, and the modification time put back: only ctime and content tell.
+        ("it is overwritten", "cp -p disk.img ../o; printf y | dd of=disk.img conv=notrunc; touch -r ../o disk.img"),
+    ] {
+        slow(&bed, 1, 2 << 20).await;
+        let folder = bed.export(&east(), "a");
+        let written = async {
+            arriving(&bed, "rp-1").await;
+            let mut shell = Command::new("sh");
+            assert!(shell.args(["-c", write]).current_dir(folder).stderr(Stdio::null()).status().unwrap().success());
+        };
+        let wanted = request("rp-1", None, &["a"]);
+        let (refused, ()) = tokio::join!(bed.adapter.sync(&wanted), written);
         assert!(
             matches!(&refused, Err(StorageError::SourceChanged { file, .. }) if file == "disk.img"),
             "{how}: {refused:?}"
         );
         assert_eq!(bed.adapter.points(&west(), &request("rp-1", None, &[]).group).await.unwrap(), []);
+        fs::remove_dir_all(bed.export(&west(), ".leeward/points/shop/rp-1.partial")).unwrap();
     }
-    bed.unhook(&east());
+    bed.limit(&east(), 0);
     bed.adapter.sync(&request("rp-1", None, &["a"])).await.unwrap();
 }
 
@@ -240,7 +262,7 @@ async fn links_lead_nowhere() {
     symlink(outside.join("disk.img"), bed.export(&west(), "file/disk.img")).unwrap();
     fs::create_dir_all(bed.export(&west(), "sub")).unwrap();
     symlink(&outside, bed.export(&west(), "sub/sub")).unwrap();
-    for (path, code) in [("folder", "0305"), ("folder/deeper", "0305"), ("file", "0307"), ("sub", "0305")] {
+    for (path, code) in [("folder", "0305"), ("folder/deeper", "0305"), ("file", "0307"), ("sub", "0307")] {
         let target = VolumeRef { key: "pv-1".into(), address: address(&west(), path) };
         let refused = bed.adapter.present(&west(), &made, &[target]).await.unwrap_err().to_string();
         assert!(refused.contains(code), "{path}: {refused}");
@@ -297,16 +319,34 @@ async fn owner_and_mode_travel_with_the_image() {
 }
 
 #[tokio::test]
-async fn a_base_that_has_rotted_is_healed_by_a_sync_and_never_carried() {
+async fn a_base_that_somebody_wrote_to_is_healed_by_a_sync_and_never_carried() {
     let bed = NfsBed::new();
     bed.write(&east(), &address(&east(), "a"), "disk.img", &noise(1, 100_000)).await;
     bed.adapter.sync(&request("rp-1", None, &["a"])).await.unwrap();
-    flip(&bed.export(&west(), ".leeward/points/shop/rp-1/pv-1/disk.img"));
+    let image = bed.export(&west(), ".leeward/points/shop/rp-1/pv-1/disk.img");
+    flip(&image);
+    fs::File::options().write(true).open(&image).unwrap().set_modified(std::time::SystemTime::now()).unwrap();
     let carried = SyncRequest { carried: vec!["pv-1".into()], ..request("rp-2", Some("rp-1"), &[]) };
     let refused = bed.adapter.sync(&carried).await;
-    assert!(matches!(refused, Err(StorageError::Differs { .. })), "{refused:?}");
+    assert!(matches!(&refused, Err(StorageError::Differs { file, .. }) if file == "disk.img"), "{refused:?}");
     let made = bed.adapter.sync(&request("rp-2", Some("rp-1"), &["a"])).await.unwrap();
     bed.adapter.verify(&west(), &made).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_has_rotted_unseen_is_found_before_it_is_used() {
+    let bed = NfsBed::new();
+    bed.write(&east(), &address(&east(), "a"), "disk.img", &noise(1, 100_000)).await;
+    bed.adapter.sync(&request("rp-1", None, &["a"])).await.unwrap();
+    // No time tells of it, so what is built upon it has it, too.
+    flip(&bed.export(&west(), ".leeward/points/shop/rp-1/pv-1/disk.img"));
+    let carried = SyncRequest { carried: vec!["pv-1".into()], ..request("rp-2", Some("rp-1"), &[]) };
+    let made = bed.adapter.sync(&carried).await.unwrap();
+    let found = bed.adapter.verify(&west(), &made).await;
+    assert!(matches!(&found, Err(StorageError::Differs { file, .. }) if file == "disk.img"), "{found:?}");
+    let target = VolumeRef { key: "pv-1".into(), address: address(&west(), "a") };
+    let refused = bed.adapter.present(&west(), &made, &[target]).await;
+    assert!(matches!(&refused, Err(StorageError::Differs { .. })), "{refused:?}");
 }
 
 #[tokio::test]
@@ -333,7 +373,7 @@ async fn a_full_target_is_told_before_and_in_the_middle() {
         eprintln!("skipped: mounting a small file system needs root");
         return;
     }
-    let bed = NfsBed::new();
+    let mut bed = NfsBed::new();
     bed.write(&east(), &address(&east(), "a"), "disk.img", &noise(1, 2 << 20)).await;
     let export = bed.export(&west(), "");
     let mount = |arguments: &[&str]| Command::new(arguments[0]).args(&arguments[1..]).arg(&export).status().unwrap();
@@ -345,6 +385,9 @@ async fn a_full_target_is_told_before_and_in_the_middle() {
         }
     }
     let unmount = Unmount(&export);
+    // The one that runs has the folder beneath open.
+    bed.serving(&west()).kill();
+    bed.serving(&west()).start_again();
     let first = bed.adapter.sync(&request("rp-1", None, &["a"])).await.unwrap();
     // Too large from the start.
     bed.write(&east(), &address(&east(), "b"), "disk.img", &noise(2, 8 << 20)).await;
@@ -365,19 +408,27 @@ async fn a_full_target_is_told_before_and_in_the_middle() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_cannot_be_read_is_told() {
+async fn a_record_that_cannot_be_read_is_told() {
     let bed = NfsBed::new();
     bed.write(&east(), &address(&east(), "a"), "disk.img", b"data").await;
     let made = bed.adapter.sync(&request("rp-1", None, &["a"])).await.unwrap();
-    let manifest = bed.export(&west(), ".leeward/points/shop/rp-1/manifest.json");
-    fs::write(&manifest, "{").unwrap();
+    let record = bed.export(&west(), ".leeward/points/shop/rp-1/.point.json");
+    let text = fs::read_to_string(&record).unwrap();
+    fs::write(&record, "{").unwrap();
     let told = bed.adapter.points(&west(), &made.group).await;
-    assert!(matches!(&told, Err(StorageError::Manifest { point, .. }) if point == "rp-1"), "{told:?}");
+    assert!(
+        matches!(&told, Err(StorageError::Remote { reason, .. }) if reason.contains("rp-1/.point.json")),
+        "{told:?}"
+    );
+    // A point that was made by hand does not say of which moment it is.
+    fs::write(&record, text.replace("\"at\"", "\"when\"")).unwrap();
+    let told = bed.adapter.points(&west(), &made.group).await;
+    assert!(matches!(&told, Err(StorageError::Manifest { point, .. }) if *point == made.point), "{told:?}");
 }
 
 #[tokio::test]
 async fn divergence_is_finer_than_files() {
-    let bed = NfsBed::new();
+    let mut bed = NfsBed::new();
     let mut bytes = noise(1, 4 << 20);
     let live = VolumeRef { key: "pv-1".into(), address: address(&east(), "a") };
     bed.write(&east(), &live.address, "disk.img", &bytes).await;
@@ -387,13 +438,13 @@ async fn divergence_is_finer_than_files() {
     bytes[1 << 20..(1 << 20) + 100].iter_mut().for_each(|byte| *byte ^= 0xff);
     bed.write(&east(), &live.address, "disk.img", &bytes).await;
     bed.write(&west(), &target.address, "disk.img", &bytes).await;
-    let here = bed.adapter.divergence(&west(), &made, std::slice::from_ref(&target)).await.unwrap();
-    assert_eq!(here[0].bytes_changed, 100, "beside the point, to the byte");
-    let there = bed.adapter.divergence(&east(), &made, std::slice::from_ref(&live)).await.unwrap();
-    assert!((100..100_000).contains(&there[0].bytes_changed), "{there:?}: from afar, to rsync's block");
+    for (at, volume) in [(west(), &target), (east(), &live)] {
+        let moved = bed.adapter.divergence(&at, &made, std::slice::from_ref(volume)).await.unwrap();
+        assert!((100..200_000).contains(&moved[0].bytes_changed), "{moved:?}: a block");
+    }
     bed.adapter.verify(&west(), &made).await.unwrap();
-    // Without the other site: whole files.
-    kill("-9", &bed.daemon(&west()).to_string());
+    // Without the other site there is nothing to compare with.
+    bed.serving(&west()).kill();
     let alone = bed.adapter.divergence(&east(), &made, &[live]).await.unwrap();
-    assert_eq!(alone[0].bytes_changed, 4 << 20);
+    assert_eq!((alone[0].bytes_changed, alone[0].last_written), (4 << 20, None));
 }

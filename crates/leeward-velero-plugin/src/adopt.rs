@@ -5,6 +5,7 @@
 //!   site's storage, or are orders that would be carried out a second time.
 
 use crate::view;
+use leeward_model::check::LEFT_OUT;
 use serde_json::Value;
 use velero_plugin::{ActionError, RestoreInput, RestoreItemAction, RestoreOutput, Selector, async_trait};
 
@@ -56,13 +57,7 @@ impl RestoreItemAction for AdoptDisk {
 #[async_trait]
 impl RestoreItemAction for LeaveOut {
     fn applies_to(&self) -> Selector {
-        Selector::resources([
-            "virtualmachinesnapshots.snapshot.kubevirt.io",
-            "virtualmachinesnapshotcontents.snapshot.kubevirt.io",
-            "virtualmachinerestores.snapshot.kubevirt.io",
-            "virtualmachineexports.export.kubevirt.io",
-            "virtualmachineinstancemigrations.kubevirt.io",
-        ])
+        Selector::resources(LEFT_OUT)
     }
 
     async fn execute(&self, input: RestoreInput<'_>) -> Result<RestoreOutput, ActionError> {

@@ -12,15 +12,11 @@ use serde_json::{Value, json};
 /// Makes sure that no other PV deletes the storage of `landed`.
 pub(crate) async fn keep(cluster: &Cluster, landed: &Value) -> Result<(), ClusterError> {
     let Some(storage) = address(landed) else { return Ok(()) };
-    let deletes = |pv: &&Value| {
-        view::name(pv) != view::name(landed)
-            && pv["spec"]["persistentVolumeReclaimPolicy"] == "Delete"
-            && address(pv).as_ref() == Some(&storage)
-    };
-    for other in cluster.volumes().await?.iter().filter(deletes) {
+    let is_other = |(of, name): &&(Value, String)| *of == storage && name != view::name(landed);
+    for (_, other) in cluster.deleting().await?.iter().filter(is_other) {
         let retain = json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}});
-        if cluster.patch(&VOLUMES, None, view::name(other), &retain).await?.is_some() {
-            let (other, landed) = (view::name(other), view::name(landed));
+        if cluster.patch(&VOLUMES, None, other, &retain).await?.is_some() {
+            let landed = view::name(landed);
             tracing::warn!("PersistentVolume {other} names the same storage as {landed}; set it to Retain");
         }
     }

@@ -1,6 +1,7 @@
 //! Every call to this site's cluster. Connects at the first one, for Velero starts each plug-in once just to ask its name,
 //! and does not start itself if that fails.
 
+use crate::group_api::GroupApi;
 use crate::settings::{Settings, SettingsError};
 use crate::site::{Others, Site, SiteError};
 use futures::Stream;
@@ -20,6 +21,8 @@ use velero_plugin::Arguments;
 
 /// An API server that does not even take the connection is told soon; Velero itself sets no deadline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Objects of one answer, as Velero and `kubectl` have it: a site may have many thousands, of some KiB each.
+pub(crate) const PAGE: u32 = 500;
 
 /// A resource, as it is asked for.
 #[derive(Debug)]
@@ -28,6 +31,16 @@ pub(crate) struct Resource {
     version: &'static str,
     kind: &'static str,
     plural: &'static str,
+}
+
+/// A resource that the plug-in comes to know only while it runs, for instance in one of several versions.
+pub(crate) const fn resource(
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+) -> Resource {
+    Resource { group, version, kind, plural }
 }
 
 const fn core(kind: &'static str, plural: &'static str) -> Resource {
@@ -66,6 +79,23 @@ pub(crate) const MACHINE_SNAPSHOT_CONTENTS: Resource = Resource {
     kind: "VirtualMachineSnapshotContent",
     plural: "virtualmachinesnapshotcontents",
 };
+pub(crate) const NETWORKS: Resource = Resource {
+    group: "k8s.cni.cncf.io",
+    version: "v1",
+    kind: "NetworkAttachmentDefinition",
+    plural: "network-attachment-definitions",
+};
+pub(crate) const REVISIONS: Resource =
+    Resource { group: "apps", version: "v1", kind: "ControllerRevision", plural: "controllerrevisions" };
+const fn template(kind: &'static str, plural: &'static str) -> Resource {
+    Resource { group: "instancetype.kubevirt.io", version: "v1beta1", kind, plural }
+}
+pub(crate) const TYPES: Resource = template("VirtualMachineInstancetype", "virtualmachineinstancetypes");
+pub(crate) const CLUSTER_TYPES: Resource =
+    template("VirtualMachineClusterInstancetype", "virtualmachineclusterinstancetypes");
+pub(crate) const PREFERENCES: Resource = template("VirtualMachinePreference", "virtualmachinepreferences");
+pub(crate) const CLUSTER_PREFERENCES: Resource =
+    template("VirtualMachineClusterPreference", "virtualmachineclusterpreferences");
 pub(crate) const BACKUPS: Resource = Resource { group: "velero.io", version: "v1", kind: "Backup", plural: "backups" };
 
 impl Resource {
@@ -107,6 +137,8 @@ pub(crate) enum ClusterError {
         #[source]
         source: Box<kube::Error>,
     },
+    #[error("watch {plural} in {namespace}: {why}; give Velero's service account the right, then repeat [LW-0606]")]
+    NotWatched { plural: &'static str, namespace: String, why: String },
     #[error(transparent)]
     Site(#[from] SiteError),
     #[error(transparent)]
@@ -130,11 +162,17 @@ pub(crate) struct Cluster {
     client: OnceCell<Client>,
     /// Whether Velero was told to take CSI snapshots (`EnableCSI`).
     csi: bool,
-    /// These are read once per process, which is once per backup or restore.
+    pub(crate) known: Known,
+}
+
+/// What is read once per process, which is once per backup or restore.
+#[derive(Default)]
+pub(crate) struct Known {
     config_map: OnceCell<Option<Value>>,
     site: OnceCell<Site>,
     settings: OnceCell<Settings>,
-    volumes: OnceCell<Vec<Value>>,
+    deleting: OnceCell<Vec<(Value, String)>>,
+    pub(crate) group_api: OnceCell<Option<&'static GroupApi>>,
 }
 
 impl Cluster {
@@ -151,10 +189,7 @@ impl Cluster {
             namespace: env("VELERO_NAMESPACE").unwrap_or_else(|| "velero".to_owned()),
             csi: arguments.features().any(|feature| feature == "EnableCSI"),
             client: OnceCell::new(),
-            config_map: OnceCell::new(),
-            site: OnceCell::new(),
-            settings: OnceCell::new(),
-            volumes: OnceCell::new(),
+            known: Known::default(),
         }
     }
 
@@ -168,14 +203,11 @@ impl Cluster {
             namespace,
             csi: true,
             client: OnceCell::new_with(Some(client)),
-            config_map: OnceCell::new(),
-            site: OnceCell::new(),
-            settings: OnceCell::new(),
-            volumes: OnceCell::new(),
+            known: Known::default(),
         }
     }
 
-    async fn client(&self) -> Result<&Client, ClusterError> {
+    pub(crate) async fn client(&self) -> Result<&Client, ClusterError> {
         self.client.get_or_try_init(|| self.connect()).await
     }
 
@@ -198,7 +230,11 @@ impl Cluster {
         Client::try_from(config).map_err(|e| failed(e.into()))
     }
 
-    async fn api(&self, resource: &Resource, namespace: Option<&str>) -> Result<Api<DynamicObject>, ClusterError> {
+    pub(crate) async fn api(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+    ) -> Result<Api<DynamicObject>, ClusterError> {
         let client = self.client().await?.clone();
         let of = resource.api_resource();
         Ok(match namespace {
@@ -219,7 +255,7 @@ impl Cluster {
 
     async fn config_map(&self) -> Result<Option<&Value>, ClusterError> {
         let read = || self.get(&CONFIG_MAPS, Some(&self.namespace), CONFIG_MAP);
-        self.config_map.get_or_try_init(read).await.map(Option::as_ref)
+        self.known.config_map.get_or_try_init(read).await.map(Option::as_ref)
     }
 
     /// What the ConfigMaps say about this site.
@@ -232,12 +268,21 @@ impl Cluster {
             };
             Ok(Site::read(&self.namespace, config_map, &others)?)
         };
-        self.site.get_or_try_init(read).await
+        self.known.site.get_or_try_init(read).await
     }
 
-    /// The PVs that were there when the first was asked for.
-    pub(crate) async fn volumes(&self) -> Result<&[Value], ClusterError> {
-        self.volumes.get_or_try_init(|| self.list_if_known(&VOLUMES, None, "")).await.map(Vec::as_slice)
+    /// The PVs whose storage goes with their claim, as they were when first asked for: [`crate::retire::address`] and name.
+    /// Nothing else of them is kept: there may be thousands.
+    pub(crate) async fn deleting(&self) -> Result<&[(Value, String)], ClusterError> {
+        let read = || async {
+            let deletes = |pv: &Value| pv["spec"]["persistentVolumeReclaimPolicy"] == "Delete";
+            let storage = |pv: Value| Some((crate::retire::address(&pv)?, crate::view::name(&pv).to_owned()));
+            let mut found = Vec::new();
+            let take = |page: Vec<Value>| found.extend(page.into_iter().filter(deletes).filter_map(storage));
+            self.pages(&VOLUMES, None, ListParams::default(), take).await?;
+            Ok(found)
+        };
+        self.known.deleting.get_or_try_init(read).await.map(Vec::as_slice)
     }
 
     /// The ConfigMaps that `config_map` refers to.
@@ -258,7 +303,7 @@ impl Cluster {
     /// What the ConfigMap says about promotions.
     pub(crate) async fn settings(&self) -> Result<&Settings, ClusterError> {
         let read = || async { Ok(Settings::read(&self.namespace, self.config_map().await?)?) };
-        self.settings.get_or_try_init(read).await
+        self.known.settings.get_or_try_init(read).await
     }
 
     /// The object; `None` if it is not there.
@@ -302,10 +347,30 @@ impl Cluster {
         namespace: Option<&str>,
         parameters: &ListParams,
     ) -> Result<Vec<Value>, ClusterError> {
+        let mut found = Vec::new();
+        self.pages(resource, namespace, parameters.clone(), |page| found.extend(page)).await?;
+        Ok(found)
+    }
+
+    /// Shows `take` all objects, page by page.
+    async fn pages(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        parameters: ListParams,
+        mut take: impl FnMut(Vec<Value>),
+    ) -> Result<(), ClusterError> {
         let api = self.api(resource, namespace).await?;
         let what = || format!("list {} in {}", resource.plural, namespace.unwrap_or("all namespaces"));
-        let found = api.list(parameters).await.map_err(|e| call(what(), e))?;
-        Ok(found.items.iter().map(raw).collect())
+        let mut parameters = parameters.limit(PAGE);
+        loop {
+            let page = api.list(&parameters).await.map_err(|e| call(what(), e))?;
+            take(page.items.iter().map(raw).collect());
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => parameters = parameters.continue_token(&token),
+                None => return Ok(()),
+            }
+        }
     }
 
     /// Creates the object unless its name is taken.
@@ -374,11 +439,11 @@ impl Cluster {
     }
 }
 
-fn is_not_found(error: &kube::Error) -> bool {
+pub(crate) fn is_not_found(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-fn call(what: String, source: kube::Error) -> ClusterError {
+pub(crate) fn call(what: String, source: kube::Error) -> ClusterError {
     ClusterError::Call { what, source: Box::new(source) }
 }
 

@@ -7,8 +7,10 @@ use std::sync::{Mutex, PoisonError};
 /// See the module.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It is restored, or here already and right. In test mode: it would be.
-    Lands,
+    /// Velero makes it. In test mode: it would.
+    Made,
+    /// It is here already and right, or no matter of this plug-in.
+    Here,
     /// The site mapping skips what it is on.
     LeftOut(String),
     /// An error, which Velero's log has.

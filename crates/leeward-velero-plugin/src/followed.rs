@@ -3,7 +3,7 @@
 use crate::cluster::{Cluster, ClusterError, Resource, raw};
 use crate::view;
 use futures::StreamExt as _;
-use kube::runtime::watcher::Event;
+use kube::runtime::watcher::{self, Event};
 use serde_json::Value;
 use std::collections::HashMap;
 use std::pin::pin;
@@ -13,8 +13,17 @@ use tokio::time::{Instant, timeout_at};
 
 /// See the module. The watch ends with it.
 pub(crate) struct Followed {
-    objects: watch::Receiver<HashMap<String, Value>>,
+    resource: &'static Resource,
+    namespace: String,
+    seen: watch::Receiver<Seen>,
     task: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Seen {
+    objects: HashMap<String, Value>,
+    /// Why the API server does not let it be watched: no watch mends that.
+    forbidden: Option<String>,
 }
 
 /// What somebody who waits decides when the object has changed.
@@ -32,7 +41,7 @@ impl Followed {
         labels: &str,
     ) -> Result<Self, ClusterError> {
         let events = cluster.watch(resource, namespace, labels).await?;
-        let (sender, objects) = watch::channel(HashMap::new());
+        let (sender, seen) = watch::channel(Seen::default());
         let task = tokio::spawn(async move {
             let mut events = pin!(events);
             let mut listed = HashMap::new();
@@ -40,43 +49,53 @@ impl Followed {
                 match event {
                     Ok(Event::Init) => listed = HashMap::new(),
                     Ok(Event::InitApply(object)) => add(&mut listed, raw(&object)),
-                    Ok(Event::InitDone) => sender.send_modify(|objects| *objects = std::mem::take(&mut listed)),
-                    Ok(Event::Apply(object)) => sender.send_modify(|objects| add(objects, raw(&object))),
-                    Ok(Event::Delete(object)) => sender.send_modify(|objects| {
-                        objects.remove(view::name(&raw(&object)));
+                    Ok(Event::InitDone) => sender.send_modify(|seen| seen.objects = std::mem::take(&mut listed)),
+                    Ok(Event::Apply(object)) => sender.send_modify(|seen| add(&mut seen.objects, raw(&object))),
+                    Ok(Event::Delete(object)) => sender.send_modify(|seen| {
+                        seen.objects.remove(view::name(&raw(&object)));
                     }),
-                    // The watch mends itself; who waits has a deadline.
-                    Err(error) => tracing::debug!("watch of {}: {error}", resource.plural()),
+                    Err(error) => match forbidden(&error) {
+                        Some(why) => sender.send_modify(|seen| seen.forbidden = Some(why)),
+                        // The watch mends itself; who waits has a deadline.
+                        None => tracing::debug!("watch of {}: {error}", resource.plural()),
+                    },
                 }
             }
         });
-        Ok(Self { objects, task })
+        Ok(Self { resource, namespace: namespace.to_owned(), seen, task })
     }
 
     /// Waits until `look` is done with the object `name`; it is shown `None` when the object was there and is no more.
     /// `None` if it was not done by `until`.
+    ///
+    /// # Errors
+    /// If the API server does not let it be watched.
     pub(crate) async fn wait<T>(
         &self,
         name: &str,
         until: Instant,
         mut look: impl FnMut(Option<&Value>) -> Look<T>,
-    ) -> Option<T> {
-        let mut objects = self.objects.clone();
+    ) -> Result<Option<T>, ClusterError> {
+        let mut seen = self.seen.clone();
         let mut was_there = false;
         loop {
             {
-                let objects = objects.borrow_and_update();
-                let object = objects.get(name);
+                let seen = seen.borrow_and_update();
+                let object = seen.objects.get(name);
                 if object.is_some() || was_there {
                     was_there = true;
                     if let Look::Done(result) = look(object) {
-                        return Some(result);
+                        return Ok(Some(result));
                     }
+                }
+                if let Some(why) = &seen.forbidden {
+                    let (plural, namespace) = (self.resource.plural(), self.namespace.clone());
+                    return Err(ClusterError::NotWatched { plural, namespace, why: why.clone() });
                 }
             }
             // Either the deadline is over or, which cannot be while `self` is there, the watch.
-            if !matches!(timeout_at(until, objects.changed()).await, Ok(Ok(()))) {
-                return None;
+            if !matches!(timeout_at(until, seen.changed()).await, Ok(Ok(()))) {
+                return Ok(None);
             }
         }
     }
@@ -85,6 +104,19 @@ impl Followed {
 impl Drop for Followed {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// The API server's words, if it refuses for want of a right.
+fn forbidden(error: &watcher::Error) -> Option<String> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            if status.code == 403 =>
+        {
+            Some(status.message.clone())
+        }
+        _ => None,
     }
 }
 

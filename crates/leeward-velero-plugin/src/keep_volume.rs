@@ -10,6 +10,7 @@
 
 use crate::cluster::{CLAIMS, Cluster, VOLUMES};
 use crate::metadata_only::{self, MetadataOnly};
+use crate::naming::MAX_NAME;
 use crate::policy::RecoverFrom;
 use crate::promote::{is_promoted, title};
 use crate::promoter::Promoter;
@@ -41,6 +42,11 @@ enum KeepError {
          it; take one, or annotate the claim with {PROMOTE}: none to recover it from its own volume [LW-0625]"
     )]
     NothingPromoted { claim: String },
+    #[error(
+        "{kind} {name} has a name of {length} bytes, and Velero could restore nothing of a backup that has one of more than \
+         {MAX_NAME}, so it is left out; give it a shorter name, then back up again [LW-0636]"
+    )]
+    Name { kind: String, name: String, length: usize },
     #[error("PersistentVolume {volume} of the promoted claim {claim} is gone; back up again [LW-0625]")]
     VolumeGone { volume: String, claim: String },
 }
@@ -53,6 +59,17 @@ fn stamped(mut object: Value, site: &SiteName) -> Value {
         view::annotate(&mut object, SITE, site.as_str());
     }
     object
+}
+
+/// Whether Velero can restore what it stores under this name.
+fn storable(item: &Value) -> Result<(), KeepError> {
+    let length = view::name(item).len();
+    if length <= MAX_NAME {
+        return Ok(());
+    }
+    let kind = view::text(item, "/kind").unwrap_or_default().to_owned();
+    let name = if kind == "PersistentVolume" { view::name(item).to_owned() } else { title(item) };
+    Err(KeepError::Name { kind, name, length })
 }
 
 /// The stored copy of a PV at `site`, whose claim was promoted from the claim `promoted_from`.
@@ -98,6 +115,7 @@ impl BackupItemAction for KeepVolume {
     }
 
     async fn execute(&self, item: Value, backup: &Value) -> Result<BackupOutput, ActionError> {
+        storable(&item)?;
         if metadata_only::allowed(backup) {
             return Ok(BackupOutput::changed(metadata_only::left_to_velero(item)));
         }
@@ -175,6 +193,21 @@ mod tests {
         let once = kept(pv("Delete"), &east(), Some("db-data"));
         assert_eq!(kept(once.clone(), &east(), Some("db-data")), once);
         assert_eq!(once["metadata"]["annotations"][PROMOTED_FROM], "db-data");
+    }
+
+    #[test]
+    fn a_name_that_no_file_can_have_is_refused() {
+        let named = |length: usize| {
+            let mut pv = pv("Delete");
+            pv["metadata"]["name"] = "n".repeat(length).into();
+            storable(&pv)
+        };
+        assert!(named(250).is_ok());
+        let text = named(251).unwrap_err().to_string();
+        assert!(
+            text.contains("PersistentVolume nnn") && text.contains("251 bytes") && text.contains("LW-0636"),
+            "{text}"
+        );
     }
 
     #[tokio::test]

@@ -2,9 +2,10 @@
 //! does the claim, which would stay Pending and tell nobody why.
 
 use crate::adopt::populated;
-use crate::cluster::{CLAIMS, Cluster, VOLUMES};
+use crate::cluster::{Cluster, VOLUMES};
 use crate::fate::{Fate, Fates};
 use crate::metadata_only::is_velero_s;
+use crate::present::Present;
 use crate::promote::is_promoted;
 use crate::promote_snapshot::MUST_INCLUDE;
 use crate::report_only::Mode;
@@ -20,6 +21,8 @@ use velero_plugin::{ActionError, RestoreInput, RestoreItemAction, RestoreOutput,
 pub(crate) struct LandClaim {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) fates: Arc<Fates>,
+    pub(crate) volumes: Arc<Present>,
+    pub(crate) claims: Present,
 }
 
 /// Kubernetes writes here which driver is to make a claim's volume.
@@ -43,6 +46,12 @@ enum LandError {
          PersistentVolume says, then restore again [LW-0641]"
     )]
     Refused { claim: String, pv: String },
+    #[error(
+        "PersistentVolumeClaim {claim} is not restored, for while this restore ran somebody else made a PersistentVolume {pv} \
+         at this site, so that Velero left that one as it is; look at it, delete it if it is not the right one (its data \
+         stays), then restore again [LW-0641]"
+    )]
+    Taken { claim: String, pv: String },
     #[error(
         "PersistentVolumeClaim {claim} is not restored, for its PersistentVolume {pv} is not at this site and not in this \
          restore, and the claim would stay Pending; restore the PersistentVolume as well (without `restorePVs: false`), from a \
@@ -99,13 +108,18 @@ impl LandClaim {
         populated(&mut wanted, &input.item_from_backup);
         // Velero maps the namespace only after the actions.
         let namespace = view::target_namespace(view::namespace(pvc), restore);
-        if let Some(existing) = self.cluster.get(&CLAIMS, Some(namespace), view::name(pvc)).await? {
+        if let Some(existing) = self.claims.get(&self.cluster, restore, Some(namespace), view::name(pvc)).await? {
             compare(&existing, &wanted)?;
             tracing::debug!("{mode}PersistentVolumeClaim {claim} is here and right");
             return Ok(None);
         }
         match fate {
-            Some(Fate::Lands) => {}
+            Some(Fate::Made) => {
+                if self.volumes.taken(&self.cluster, restore, None, pv).await?.is_some() {
+                    return Err(LandError::Taken { claim, pv: pv.to_owned() }.into());
+                }
+            }
+            Some(Fate::Here) => {}
             Some(Fate::Refused) => return Err(LandError::Refused { claim, pv: pv.to_owned() }.into()),
             Some(Fate::LeftOut(_)) | None if self.cluster.get(&VOLUMES, None, pv).await?.is_some() => {}
             Some(Fate::LeftOut(_)) | None => match skipped_driver(&input.item_from_backup, &site.mapping) {
@@ -150,6 +164,7 @@ impl RestoreItemAction for LandClaim {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::CLAIMS;
     use crate::played::Played;
     use crate::report_only::tests::test_restore;
     use crate::site::tests::{MAPPING, site};
@@ -204,7 +219,8 @@ mod tests {
         stored: Value,
         restore: &Value,
     ) -> Result<RestoreOutput, String> {
-        let action = LandClaim { cluster: played.cluster(), fates: Arc::new(Fates::default()) };
+        let (volumes, claims) = (Arc::new(Present::new(&VOLUMES)), Present::new(&CLAIMS));
+        let action = LandClaim { cluster: played.cluster(), fates: Arc::new(Fates::default()), volumes, claims };
         if let Some(fate) = fate {
             action.fates.set("pv1", fate);
         }
@@ -215,7 +231,7 @@ mod tests {
     #[tokio::test]
     async fn a_claim_follows_its_volume() {
         let (played, plain) = (west(), json!({}));
-        let landed = execute(&played, Some(Fate::Lands), pvc("pv1"), &plain).await.unwrap();
+        let landed = execute(&played, Some(Fate::Made), pvc("pv1"), &plain).await.unwrap();
         assert_eq!(landed.item.unwrap()["spec"]["storageClassName"], "silver");
         assert_eq!(played.count("GET /api/v1/persistentvolumes"), 0, "what is known is not asked for");
         let left_out = Some(Fate::LeftOut("spec.local".to_owned()));
@@ -239,9 +255,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_claim_is_not_bound_to_a_volume_that_somebody_else_made_meanwhile() {
+        let (played, restore) = (west(), json!({"metadata": {"name": "r"}}));
+        let (cluster, volumes) = (played.cluster(), Arc::new(Present::new(&VOLUMES)));
+        for number in 0..100 {
+            assert!(volumes.get(&cluster, &restore, None, &format!("pv-{number}")).await.unwrap().is_none());
+        }
+        let fates = Arc::new(Fates::default());
+        fates.set("pv1", Fate::Made);
+        let claims = Present::new(&CLAIMS);
+        let action = LandClaim { cluster: Arc::clone(&cluster), fates, volumes: Arc::clone(&volumes), claims };
+        let execute = async || {
+            let input = RestoreInput { item: pvc("pv1"), item_from_backup: pvc("pv1"), restore: &restore };
+            action.execute(input).await.map(|output| output.item)
+        };
+        assert!(execute().await.unwrap().is_some());
+        played.add("persistentvolumes", json!({"metadata": {"name": "pv1"}}));
+        while volumes.taken(&cluster, &restore, None, "pv1").await.unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+        let text = execute().await.unwrap_err().to_string();
+        assert!(text.contains("LW-0641") && text.contains("somebody else") && text.contains("shop/db-data"), "{text}");
+    }
+
+    #[tokio::test]
     async fn in_test_mode_nothing_lands() {
         let (played, restore) = (west(), test_restore());
-        let landed = execute(&played, Some(Fate::Lands), pvc("pv1"), &restore).await.unwrap();
+        let landed = execute(&played, Some(Fate::Made), pvc("pv1"), &restore).await.unwrap();
         assert_eq!(landed, RestoreOutput::skip());
         assert!(execute(&played, None, pvc("pv1"), &restore).await.unwrap_err().contains("LW-0641"));
     }

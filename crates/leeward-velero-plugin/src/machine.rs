@@ -11,7 +11,9 @@
 
 use crate::cluster::{CLAIMS, Cluster, RUNNING_MACHINES};
 use crate::view;
-use leeward_model::vm;
+use leeward_model::belongings::{self, Named, templates};
+use leeward_model::keys::SITE;
+use leeward_model::{network, vm};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,23 +21,6 @@ use velero_plugin::{ActionError, BackupItemAction, BackupOutput, ItemId, Selecto
 
 /// Label of the claim that KubeVirt makes for a machine's persistent TPM and EFI: the machine's name.
 const STATE_OF: &str = "persistent-state-for";
-/// By kind: where a volume names such an object.
-const IN_VOLUMES: [(&str, &str); 12] = [
-    ("secrets", "/secret/secretName"),
-    ("secrets", "/cloudInitNoCloud/secretRef/name"),
-    ("secrets", "/cloudInitNoCloud/networkDataSecretRef/name"),
-    ("secrets", "/cloudInitConfigDrive/secretRef/name"),
-    ("secrets", "/cloudInitConfigDrive/networkDataSecretRef/name"),
-    ("secrets", "/sysprep/secret/name"),
-    ("secrets", "/accessCredentialSecret/secretName"),
-    ("configmaps", "/configMap/name"),
-    ("configmaps", "/sysprep/configMap/name"),
-    ("serviceaccounts", "/serviceAccount/serviceAccountName"),
-    ("persistentvolumeclaims", "/persistentVolumeClaim/claimName"),
-    ("persistentvolumeclaims", "/memoryDump/claimName"),
-];
-const IN_CREDENTIALS: [&str; 2] = ["/sshPublicKey/source/secret/secretName", "/userPassword/source/secret/secretName"];
-
 /// See the module.
 pub(crate) struct KeepMachine(pub(crate) Arc<Cluster>);
 
@@ -45,40 +30,17 @@ fn list<'a>(object: &'a Value, pointer: &str) -> impl Iterator<Item = &'a Value>
 
 /// The objects that the machine names, each once.
 fn belongings(machine: &Value) -> Vec<ItemId> {
-    let namespace = view::namespace(machine);
-    let core = |kind: &str, name: &str| (String::new(), kind.to_owned(), namespace.to_owned(), name.to_owned());
-    let mut found = BTreeSet::new();
-    for volume in list(machine, "/spec/template/spec/volumes") {
-        for (kind, pointer) in IN_VOLUMES {
-            found.extend(view::text(volume, pointer).map(|name| core(kind, name)));
-        }
-        if let Some(name) = view::text(volume, "/dataVolume/name") {
-            found.insert(core("persistentvolumeclaims", name));
-            found.insert((
-                "cdi.kubevirt.io".to_owned(),
-                "datavolumes".to_owned(),
-                namespace.to_owned(),
-                name.to_owned(),
-            ));
-        }
+    let mut found: BTreeSet<Named> = belongings::belongings(machine).into_iter().map(|b| b.object).collect();
+    // A list of networks that cannot be read is told when the machine is restored.
+    for network in network::names(machine).unwrap_or_default() {
+        found.extend(network.split_once('/').map(|(of, name)| Named::of(belongings::NETWORKS, of, name)));
     }
-    for credential in list(machine, "/spec/template/spec/accessCredentials") {
-        found.extend(IN_CREDENTIALS.iter().filter_map(|p| view::text(credential, p)).map(|name| core("secrets", name)));
-    }
-    for network in list(machine, "/spec/template/spec/networks") {
-        if let Some(name) = view::text(network, "/multus/networkName") {
-            let (of, name) = name.split_once('/').unwrap_or((namespace, name));
-            let (group, kind) = ("k8s.cni.cncf.io", "network-attachment-definitions");
-            found.insert((group.to_owned(), kind.to_owned(), of.to_owned(), name.to_owned()));
-        }
-    }
-    for (matcher, _) in REVISIONS {
-        if let Some(name) = revision(machine, matcher) {
-            let (group, kind) = ("apps", "controllerrevisions");
-            found.insert((group.to_owned(), kind.to_owned(), namespace.to_owned(), name.to_owned()));
-        }
-    }
-    found.into_iter().map(|(group, kind, namespace, name)| ItemId::new(group, kind, namespace, name)).collect()
+    found.extend(templates(machine).into_iter().filter_map(|template| template.revision));
+    let item = |named: Named| {
+        let (resource, group) = named.resource.split_once('.').unwrap_or((named.resource, ""));
+        ItemId::new(group, resource, named.namespace.unwrap_or_default(), named.name)
+    };
+    found.into_iter().map(item).collect()
 }
 
 /// (field of the spec, field of the status).
@@ -140,7 +102,13 @@ impl BackupItemAction for KeepMachine {
             vm::claims(&machine).len(),
             items.len()
         );
-        Ok(BackupOutput::changed(identified(machine, running.as_ref())).with_items(items))
+        // Its networks are called as this site calls them; without any, nothing of it is a name of the site.
+        let named = !network::names(&machine).is_ok_and(|names| names.is_empty());
+        let mut machine = identified(machine, running.as_ref());
+        if named {
+            view::annotate(&mut machine, SITE, self.0.site().await?.name.as_str());
+        }
+        Ok(BackupOutput::changed(machine).with_items(items))
     }
 }
 
@@ -184,19 +152,33 @@ mod tests {
             found,
             [
                 "configmaps shop/unattend",
-                "persistentvolumeclaims shop/data",
-                "persistentvolumeclaims shop/root",
-                "secrets shop/init",
-                "secrets shop/keys",
-                "serviceaccounts shop/bot",
                 "controllerrevisions shop/db-large-1",
                 "controllerrevisions shop/pinned",
                 "datavolumes shop/root",
                 "network-attachment-definitions nets/vlan7",
                 "network-attachment-definitions shop/own",
+                "persistentvolumeclaims shop/data",
+                "persistentvolumeclaims shop/root",
+                "secrets shop/init",
+                "secrets shop/keys",
+                "serviceaccounts shop/bot",
                 "persistentvolumeclaims shop/tpm"
             ]
         );
+        assert_eq!(
+            output.item.unwrap()["metadata"]["annotations"][SITE],
+            "east",
+            "its networks are names of this site"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_machine_without_networks_of_a_site_needs_no_site() {
+        let played = Arc::new(Played::empty());
+        let plain = json!({"metadata": {"namespace": "shop", "name": "db"}, "spec": {"template": {"spec": {}}}});
+        let output = KeepMachine(played.cluster()).execute(plain.clone(), &json!({})).await.unwrap();
+        assert_eq!(output.item, Some(plain));
+        assert_eq!(played.count("GET /api/v1/namespaces/velero/configmaps"), 0);
     }
 
     #[test]

@@ -90,11 +90,14 @@ fn taking(policies: &str) -> Result<Option<(usize, String)>, String> {
     Ok(all.iter().map(of).enumerate().find(|(_, action)| action == "snapshot" || action == "fs-backup"))
 }
 
+/// The policy that takes data, in words, if there is one; or why it cannot be told.
+type Verdict = Result<Option<String>, String>;
+
 /// Guards a backup.
 pub(crate) struct MetadataOnly {
     cluster: Arc<Cluster>,
-    /// What the volume policies' ConfigMap says, by its name. A process lives for one backup.
-    policies: OnceCell<(String, Option<Value>)>,
+    /// The verdict on the volume policies in the ConfigMap of that name. A process lives for one backup.
+    policies: OnceCell<(String, Verdict)>,
 }
 
 impl MetadataOnly {
@@ -110,26 +113,38 @@ impl MetadataOnly {
         }
         fields(backup, self.cluster.csi())?;
         let Some(name) = view::text(backup, "/spec/resourcePolicy/name") else { return Ok(()) };
-        let namespace = self.cluster.namespace();
-        let read = || async {
-            let found = self.cluster.get(&CONFIG_MAPS, Some(namespace), name).await?;
-            Ok::<_, ClusterError>((name.to_owned(), found))
-        };
-        let (read_of, config_map) = self.policies.get_or_try_init(read).await?;
-        let again = if read_of == name { None } else { Some(read().await?.1) };
-        let config_map = again.as_ref().unwrap_or(config_map);
-        let unreadable =
-            |why: String| VolumeDataError::Policies { namespace: namespace.to_owned(), name: name.to_owned(), why };
+        let read = || async { Ok::<_, ClusterError>((name.to_owned(), self.policies(name).await?)) };
+        let (read_of, verdict) = self.policies.get_or_try_init(read).await?;
+        let verdict = if read_of == name { verdict.clone() } else { self.policies(name).await? };
+        match verdict {
+            Ok(None) => Ok(()),
+            Ok(Some(field)) => {
+                Err(VolumeDataError::Backup { field, set: "take that policy out, or make its action skip" })
+            }
+            Err(why) => {
+                let namespace = self.cluster.namespace().to_owned();
+                Err(VolumeDataError::Policies { namespace, name: name.to_owned(), why })
+            }
+        }
+    }
+
+    async fn policies(&self, name: &str) -> Result<Verdict, ClusterError> {
+        let config_map = self.cluster.get(&CONFIG_MAPS, Some(self.cluster.namespace()), name).await?;
         // Velero takes whatever key there is.
         let data = config_map.as_ref().and_then(|map| map["data"].as_object());
         for text in data.into_iter().flat_map(|data| data.values()).filter_map(Value::as_str) {
-            if let Some((index, action)) = taking(text).map_err(unreadable)? {
-                let field =
-                    format!("volume policies in ConfigMap {name}, of which number {} has action {action}", index + 1);
-                return Err(VolumeDataError::Backup { field, set: "take that policy out, or make its action skip" });
+            match taking(text) {
+                Ok(None) => {}
+                Ok(Some((index, action))) => {
+                    return Ok(Ok(Some(format!(
+                        "volume policies in ConfigMap {name}, of which number {} has action {action}",
+                        index + 1
+                    ))));
+                }
+                Err(why) => return Ok(Err(why)),
             }
         }
-        Ok(())
+        Ok(Ok(None))
     }
 }
 

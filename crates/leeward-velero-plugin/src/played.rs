@@ -1,11 +1,18 @@
-//! A cluster played in memory, for tests: the API server's verbs for any resource, with a real watch.
+//! A cluster played in memory, for tests: the API server's verbs for any resource, with a real watch. The plug-in may do
+//! there what its role allows and nothing else.
 
 use crate::cluster::Cluster;
+use crate::rights::{self, Right};
+use bytes::Bytes;
+use futures::stream;
 use http::{Method, Request, Response};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use kube::client::Body;
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use tokio::sync::watch;
 
 /// The objects, and what was asked.
@@ -25,7 +32,13 @@ struct State {
     version: u64,
     /// `METHOD path` that are answered by a server's error, once each.
     failing: Vec<String>,
+    /// What was asked without the right to it.
+    forbidden: Vec<String>,
+    /// How often all watches were ended.
+    cuts: usize,
 }
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 impl State {
     fn record(&mut self, plural: &str, kind: &str, object: &Value) {
@@ -34,18 +47,23 @@ impl State {
 }
 
 /// One request, taken apart.
+#[derive(Clone)]
 struct Asked {
+    group: String,
     plural: String,
     namespace: Option<String>,
     name: Option<String>,
-    labels: Vec<(String, Option<String>)>,
+    /// (key, value, whether it has it); without a value, whether there is the key.
+    labels: Vec<(String, Option<String>, bool)>,
     field: Option<String>,
     since: u64,
 }
 
 impl Asked {
     fn of(path: &str, query: &str) -> Self {
-        let mut steps = path.trim_matches('/').split('/').skip(if path.starts_with("/api/") { 2 } else { 3 });
+        let core = path.starts_with("/api/");
+        let group = if core { "" } else { path.split('/').nth(2).unwrap_or_default() }.to_owned();
+        let mut steps = path.trim_matches('/').split('/').skip(if core { 2 } else { 3 });
         let mut first = steps.next().unwrap_or_default().to_owned();
         let mut namespace = None;
         let mut rest = steps.map(str::to_owned).collect::<Vec<_>>();
@@ -55,16 +73,29 @@ impl Asked {
         }
         let parameter = |key: &str| {
             let found = query.split('&').find_map(|q| q.strip_prefix(key)?.strip_prefix('='));
-            found.map(|v| v.replace("%3D", "=").replace("%2F", "/").replace("%2C", ","))
+            found.map(|v| v.replace("%3D", "=").replace("%2F", "/").replace("%2C", ",").replace("%21", "!"))
         };
         let labels = parameter("labelSelector").unwrap_or_default();
         let labels = labels.split(',').filter(|l| !l.is_empty()).map(|l| match l.split_once('=') {
-            Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-            None => (l.to_owned(), None),
+            Some((key, value)) => (key.trim_end_matches('!').to_owned(), Some(value.to_owned()), !key.ends_with('!')),
+            None => (l.to_owned(), None, true),
         });
         let field = parameter("fieldSelector").and_then(|f| f.rsplit_once("name=").map(|(_, name)| name.to_owned()));
         let since = parameter("resourceVersion").and_then(|v| v.parse().ok()).unwrap_or(0);
-        Self { plural: first, namespace, name: rest.pop(), labels: labels.collect(), field, since }
+        Self { group, plural: first, namespace, name: rest.pop(), labels: labels.collect(), field, since }
+    }
+
+    /// The right that it needs.
+    fn right(&self, method: &str) -> Right {
+        let verb = match (method, &self.name) {
+            ("GET", Some(_)) => "get",
+            ("GET", None) => "list",
+            ("POST", _) => "create",
+            ("WATCH" | "PATCH" | "DELETE", _) => &method.to_lowercase(),
+            _ => panic!("the API server's verb for {method} {}", self.plural),
+        };
+        let in_veleros = self.namespace.as_deref() == Some(VELEROS);
+        Right { verb: verb.to_owned(), group: self.group.clone(), resource: self.plural.clone(), in_veleros }
     }
 
     fn takes(&self, plural: &str, object: &Value) -> bool {
@@ -75,10 +106,21 @@ impl Asked {
             && is(&self.namespace, &meta["namespace"])
             && is(&self.name, &meta["name"])
             && is(&self.field, about)
-            && self.labels.iter().all(|(key, value)| match value {
-                Some(value) => meta["labels"][key] == value.as_str(),
+            && self.labels.iter().all(|(key, value, has)| match value {
+                Some(value) => (meta["labels"][key] == value.as_str()) == *has,
                 None => !meta["labels"][key].is_null(),
             })
+    }
+}
+
+/// The namespace of the Velero that the plug-in belongs to.
+const VELEROS: &str = "velero";
+
+impl Drop for Played {
+    /// A plug-in can live with many a refusal, and a test with it.
+    fn drop(&mut self) {
+        let forbidden = std::mem::take(&mut self.state().forbidden);
+        assert!(std::thread::panicking() || forbidden.is_empty(), "no right to {}", forbidden.join(", "));
     }
 }
 
@@ -86,7 +128,7 @@ impl Played {
     pub(crate) fn empty() -> Self {
         let played = Self { state: Mutex::default(), asked: Mutex::default(), changed: watch::Sender::new(0) };
         let mut config_map = crate::site::tests::config_map("east");
-        config_map["metadata"]["namespace"] = "velero".into();
+        config_map["metadata"]["namespace"] = VELEROS.into();
         played.add("configmaps", config_map);
         played.add("storageclasses", json!({"metadata": {"name": "nfs-csi"}, "provisioner": "nfs.csi.k8s.io"}));
         played
@@ -196,7 +238,7 @@ impl Played {
         }
     }
 
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn answer(self: &Arc<Self>, request: Request<Body>) -> Answer {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().to_owned();
         let query = parts.uri.query().unwrap_or_default();
@@ -205,12 +247,21 @@ impl Played {
         let method = if watching { "WATCH" } else { parts.method.as_str() };
         let call = format!("{method} {path}");
         self.asked.lock().unwrap().push(call.clone());
+        let right = asked.right(method);
         {
             let mut state = self.state();
+            if !rights::allow(&right) {
+                state.forbidden.push(right.to_string());
+                return status(403, "Forbidden");
+            }
             if let Some(at) = state.failing.iter().position(|failing| *failing == call) {
                 state.failing.remove(at);
                 return status(403, "Forbidden");
             }
+        }
+        // Which versions of a group are served.
+        if let Some(group) = path.strip_prefix("/apis/").filter(|group| !group.contains('/')) {
+            return self.object("apigroups", group).map_or_else(|| status(404, "NotFound"), |group| reply(200, &group));
         }
         let body = || async { serde_json::from_slice::<Value>(&body.collect_bytes().await.unwrap()).unwrap() };
         match parts.method {
@@ -245,7 +296,7 @@ impl Played {
                 self.remove(&asked.plural, &name);
                 reply(200, &object)
             }
-            _ if watching => self.events(&asked).await,
+            _ if watching => self.events(asked),
             _ if asked.name.is_some() => match self.matching(&asked).pop() {
                 Some(object) => reply(200, &object),
                 None => status(404, "NotFound"),
@@ -260,23 +311,39 @@ impl Played {
         }
     }
 
-    /// What has changed since the version asked for; waits until something has.
-    async fn events(&self, asked: &Asked) -> Response<Body> {
-        let mut changes = self.changed.subscribe();
-        loop {
-            let lines: String = {
-                let state = self.state();
-                let since = state
-                    .log
-                    .iter()
-                    .filter(|(version, plural, event)| *version > asked.since && asked.takes(plural, &event["object"]));
-                since.map(|(_, _, event)| format!("{event}\n")).collect()
-            };
-            if !lines.is_empty() {
-                return Response::new(Body::from(lines.into_bytes()));
+    /// What has changed since the version asked for, and what changes, until the watch is cut.
+    fn events(self: &Arc<Self>, asked: Asked) -> Answer {
+        let (played, since, cuts) = (Arc::downgrade(self), asked.since, self.state().cuts);
+        let next = move |(since, mut changes): (u64, watch::Receiver<u64>)| {
+            let (played, asked) = (Weak::clone(&played), asked.clone());
+            async move {
+                loop {
+                    changes.borrow_and_update();
+                    let (lines, now) = played.upgrade()?.since(&asked, since, cuts)?;
+                    if !lines.is_empty() {
+                        return Some((Ok(Frame::data(Bytes::from(lines))), (now, changes)));
+                    }
+                    changes.changed().await.ok()?;
+                }
             }
-            changes.changed().await.unwrap();
-        }
+        };
+        Response::new(StreamBody::new(stream::unfold((since, self.changed.subscribe()), next)).boxed_unsync())
+    }
+
+    /// The events after a version, and the version of now; `None` if watches were cut since.
+    fn since(&self, asked: &Asked, since: u64, cuts: usize) -> Option<(String, u64)> {
+        let state = self.state();
+        let new = state
+            .log
+            .iter()
+            .filter(|(version, plural, event)| *version > since && asked.takes(plural, &event["object"]));
+        (state.cuts == cuts).then(|| (new.map(|(_, _, event)| format!("{event}\n")).collect(), state.version))
+    }
+
+    /// Ends all watches, as a server does now and then.
+    pub(crate) fn cut(&self) {
+        self.state().cuts += 1;
+        self.tell();
     }
 
     fn matching(&self, asked: &Asked) -> Vec<Value> {
@@ -303,10 +370,11 @@ fn merge(object: &mut Value, patch: &Value) {
     }
 }
 
-fn reply(code: u16, body: &Value) -> Response<Body> {
-    Response::builder().status(code).body(Body::from(body.to_string().into_bytes())).unwrap()
+fn reply(code: u16, body: &Value) -> Answer {
+    let body = Full::from(body.to_string()).boxed_unsync();
+    Response::builder().status(code).body(body).unwrap()
 }
 
-fn status(code: u16, reason: &str) -> Response<Body> {
+fn status(code: u16, reason: &str) -> Answer {
     reply(code, &json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code}))
 }

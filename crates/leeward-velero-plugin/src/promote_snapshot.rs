@@ -5,7 +5,7 @@
 //! must not lose it.
 
 use crate::promoter::Promoter;
-use crate::view;
+use crate::{take_group, view};
 use serde_json::Value;
 use std::sync::Arc;
 use velero_plugin::{ActionError, BackupItemAction, BackupOutput, ItemId, Selector, async_trait};
@@ -27,6 +27,7 @@ impl BackupItemAction for PromoteSnapshot {
         let Some(promoted) = self.0.promoted(&item, backup).await? else { return Ok(BackupOutput::unchanged()) };
         let (namespace, name) = (view::namespace(&promoted.claim), view::name(&promoted.claim));
         tracing::info!("claim {namespace}/{name} holds the data of claim {}", view::name(&item));
+        take_group::unmark(&mut item);
         view::annotate(&mut item, MUST_INCLUDE, "true");
         Ok(BackupOutput::changed(item).with_items([ItemId::core("persistentvolumeclaims", namespace, name)]))
     }

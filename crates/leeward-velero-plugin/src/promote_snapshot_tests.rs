@@ -1,8 +1,10 @@
 use super::*;
+use crate::cluster::VOLUMES;
 use crate::keep_volume::KeepVolume;
 use crate::land_claim::LandClaim;
 use crate::metadata_only::MetadataOnly;
 use crate::played::Played;
+use crate::present::Present;
 use crate::rewrite_volume::RewriteVolume;
 use leeward_model::keys::{PROMOTE, PROMOTED_FROM, PROMOTED_VOLUME, RECOVER_FROM, RECOVERY_POINT};
 use serde_json::json;
@@ -174,6 +176,18 @@ async fn an_api_server_that_refuses_once_fails_that_claim_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_the_right_to_watch_it_fails_at_once_and_names_the_right() {
+    let played = with_snapshots(&["a"]);
+    played.fail(&format!("WATCH {CLAIMS_PATH}"));
+    let begun = Instant::now();
+    let text = execute(&action(&played), "a").await.unwrap().unwrap_err().to_string();
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    for part in ["shop/a", "watch persistentvolumeclaims in shop", "LW-0606"] {
+        assert!(text.contains(part), "{part} is missing: {text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn twice_concurrently_and_again_after_a_kill_promote_once() {
     let played = with_snapshots(&["a"]);
     // Two backups of the same point by two processes, and a third process that goes on for the first.
@@ -241,6 +255,26 @@ async fn what_has_nothing_to_promote_passes_unchanged() {
     }
     assert_eq!(played.asked.lock().unwrap().len(), 1, "the ConfigMap, once");
     assert_eq!(action.execute(claim("other"), &backup()).await.unwrap(), unchanged);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backup_of_all_namespaces_begins_with_the_claims_of_those_that_it_takes() {
+    let mut elsewhere = [claim("b"), snapshot("b"), claim("c"), snapshot("c")];
+    for (object, namespace) in elsewhere.iter_mut().zip(["bank", "bank", "left-out", "left-out"]) {
+        object["metadata"]["namespace"] = namespace.into();
+    }
+    let [bank, banks, out, outs] = elsewhere;
+    let played = Arc::new(Played::new(vec![claim("a"), bank, out], vec![snapshot("a"), banks, outs]));
+    for namespace in ["shop", "bank", "left-out"] {
+        played.add("namespaces", json!({"metadata": {"name": namespace}}));
+    }
+    let mut backup = backup();
+    backup["spec"] = json!({"excludedNamespaces": ["left-out"], "snapshotVolumes": false});
+    let call = execute_in(&action(&played), "a", backup);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(played.names(CLAIMS), ["a", "b", "c", "a-rp-1", "b-rp-1"]);
+    bind(&played, "a-rp-1");
+    assert_eq!(names(&call.await.unwrap().unwrap()), ["a-rp-1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -346,7 +380,9 @@ async fn recovered_from_promoted_the_stored_live_volume_says_where_the_copy_is()
     let restore = json!({"kind": "Restore"});
     let input = |item: &Value| RestoreInput { item: item.clone(), item_from_backup: item.clone(), restore: &restore };
     let fates = Arc::new(crate::fate::Fates::default());
-    let rewrite = RewriteVolume { cluster: Arc::clone(&cluster), fates: Arc::clone(&fates) };
+    let volumes = Arc::new(Present::new(&VOLUMES));
+    let rewrite =
+        RewriteVolume { cluster: Arc::clone(&cluster), fates: Arc::clone(&fates), volumes: Arc::clone(&volumes) };
     let landed = rewrite.execute(input(&stored)).await.unwrap().item.unwrap();
     assert_eq!(landed["metadata"]["name"], "pv-a");
     assert_eq!(landed["spec"]["nfs"], json!({"server": "10.77.0.2", "path": "/vault/copy"}));
@@ -359,7 +395,8 @@ async fn recovered_from_promoted_the_stored_live_volume_says_where_the_copy_is()
     let mut stored_claim = keep.execute(claim("a"), &backup).await.unwrap().item.unwrap();
     stored_claim["metadata"]["annotations"][MUST_INCLUDE] = "true".into();
     stored_claim["spec"]["storageClassName"] = "gold".into();
-    let landed_claim = LandClaim { cluster, fates }.execute(input(&stored_claim)).await.unwrap().item.unwrap();
+    let land = LandClaim { cluster, fates, volumes, claims: Present::new(&crate::cluster::CLAIMS) };
+    let landed_claim = land.execute(input(&stored_claim)).await.unwrap().item.unwrap();
     assert_eq!(landed_claim["spec"]["volumeName"], landed["metadata"]["name"]);
     assert!(landed_claim["metadata"]["annotations"].get(MUST_INCLUDE).is_none(), "Velero leaves it in");
 

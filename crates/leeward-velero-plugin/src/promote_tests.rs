@@ -138,7 +138,7 @@ fn a_failed_snapshot_is_told_with_its_reason() {
 fn long_names_fit_and_are_known_again() {
     let name = format!("{}.{}", "x".repeat(150), "y".repeat(102));
     let wanted = one(&claim(&name), &snapshot("s", &name)).unwrap();
-    assert!(wanted["metadata"]["name"].as_str().unwrap().len() <= 253);
+    assert!(wanted["metadata"]["name"].as_str().unwrap().len() <= 250);
     assert_eq!(wanted["metadata"]["labels"][PROMOTED_FROM].as_str().unwrap().len(), 63);
     assert_eq!(wanted["metadata"]["annotations"][PROMOTED_FROM], name, "whole, where there is room");
     assert!(is_promoted(&wanted));

@@ -9,7 +9,7 @@ use crate::policy::{self, Policy, Request, RequestError};
 use crate::promote::{self, Choice, PromoteError, State, title};
 use crate::selection::Selection;
 use crate::take::TakeError;
-use crate::{foreseen, naming, retire, storage_class, take, view};
+use crate::{foreseen, naming, retire, storage_class, take, take_group, view};
 use futures::future::{BoxFuture, Shared};
 use futures::{FutureExt as _, StreamExt as _, stream};
 use leeward_model::keys::{PROMOTE, PROMOTED_FROM, PROMOTION_DEADLINE, RECOVERY_POINT};
@@ -105,6 +105,8 @@ pub(crate) struct Work {
     namespaces: Mutex<HashMap<String, Arc<Namespace>>>,
     classes: storage_class::Classes,
     pub(crate) snapshot_classes: OnceCell<Vec<Value>>,
+    /// The claims that the backup will come to, if it takes any together.
+    pub(crate) foreseen: Vec<Value>,
 }
 
 /// What is known about one namespace, each read once, when it is needed.
@@ -116,6 +118,7 @@ pub(crate) struct Namespace {
     pub(crate) machine_snapshots: OnceCell<Followed>,
     /// By claim: the VM that owns it.
     pub(crate) machines: OnceCell<HashMap<String, String>>,
+    pub(crate) groups: take_group::Groups,
 }
 
 impl Promoter {
@@ -141,19 +144,25 @@ impl Promoter {
     }
 
     async fn begin(&self, request: Request, backup: &Value) -> Result<Batch, ClusterError> {
+        let selection = Selection::of(backup);
+        let namespaces = foreseen::namespaces(&self.cluster, &selection).await?;
+        let looks: Vec<_> = namespaces.iter().map(|of| foreseen::claims(&self.cluster, &selection, of)).collect();
+        let claims = stream::iter(looks).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
+        let mut claims = claims.into_iter().collect::<Result<Vec<_>, _>>()?.concat();
+        claims.retain(is_wanted);
+        take_group::tidy(&self.cluster, &claims).await;
+        // There may be thousands: they are kept only where they are needed.
+        let in_groups = !self.cluster.settings().await?.group_snapshot_classes.is_empty();
         let work = Arc::new(Work {
             cluster: Arc::clone(&self.cluster),
             request,
             namespaces: Mutex::default(),
             classes: storage_class::Classes::default(),
             snapshot_classes: OnceCell::new(),
+            foreseen: if in_groups { claims.clone() } else { Vec::new() },
         });
-        let selection = Selection::of(backup);
-        let namespaces = foreseen::namespaces(&self.cluster, &selection).await?;
-        let looks: Vec<_> = namespaces.iter().map(|of| foreseen::claims(&self.cluster, &selection, of)).collect();
-        let claims = stream::iter(looks).buffer_unordered(AT_ONCE).collect::<Vec<_>>().await;
         let batch = Batch { work, jobs: Mutex::default() };
-        for claim in claims.into_iter().collect::<Result<Vec<_>, _>>()?.iter().flatten().filter(|c| is_wanted(c)) {
+        for claim in &claims {
             drop(batch.job(claim));
         }
         // What earlier backups left behind is put away beside the work, and never in its way.
@@ -277,7 +286,8 @@ impl Promotion<'_> {
                 // An earlier backup's, on its way out: this one makes its own after it.
                 Some(State::Gone) => {
                     let gone = |claim: Option<&Value>| if claim.is_none() { Look::Done(()) } else { Look::Wait };
-                    if self.followed().await?.wait(name, self.until, gone).await.is_none() {
+                    let gone = self.followed().await?.wait(name, self.until, gone).await;
+                    if gone.map_err(|e| self.refused(e))?.is_none() {
                         return Err(self.failed(State::Gone).await);
                     }
                 }
@@ -306,7 +316,7 @@ impl Promotion<'_> {
             State::Waiting => Look::Wait,
             state => Look::Done((state, claim.cloned())),
         };
-        let seen = self.followed().await?.wait(name, self.until, look).await;
+        let seen = self.followed().await?.wait(name, self.until, look).await.map_err(|e| self.refused(e))?;
         let (state, claim) = match seen {
             Some(seen) => seen,
             None => {

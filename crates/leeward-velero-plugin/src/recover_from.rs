@@ -7,18 +7,10 @@
 
 use crate::policy::{RecoverFrom, RequestError};
 use crate::view;
-use leeward_model::keys::{PROMOTED_VOLUME, RECOVER_FROM, SITE};
+use leeward_model::keys::{PROMOTED_VOLUME, RECOVER_FROM};
 use leeward_model::name::SiteName;
+use leeward_model::recovery::{OF_THE_CLAIM, STORAGE_ANNOTATIONS, take_over};
 use serde_json::{Map, Value, json};
-
-/// Annotations that belong to a volume's storage.
-const STORAGE_ANNOTATIONS: [&str; 3] = [
-    "pv.kubernetes.io/provisioned-by",
-    "volume.kubernetes.io/provisioner-deletion-secret-name",
-    "volume.kubernetes.io/provisioner-deletion-secret-namespace",
-];
-/// Parts of the spec that belong to the claim and its bond, not to the storage.
-const OF_THE_CLAIM: [&str; 3] = ["claimRef", "persistentVolumeReclaimPolicy", "storageClassName"];
 
 /// It cannot be told which volume the claim gets.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,39 +58,17 @@ pub(crate) fn chosen(mut pv: Value, restore: &Value) -> Result<Value, RecoverErr
     if wish == RecoverFrom::Live {
         return Ok(pv);
     }
-    let name = || view::name(&pv).to_owned();
-    let stored = stored.ok_or_else(|| RecoverError::Unknown { pv: name() })?;
-    let unreadable = |why: &str| RecoverError::Unreadable { pv: name(), why: why.to_owned() };
-    let volume: Value = serde_json::from_str(&stored).map_err(|e| unreadable(&e.to_string()))?;
-    let mut spec = volume["spec"].as_object().filter(|s| !s.is_empty()).ok_or_else(|| unreadable("no spec"))?.clone();
-    let site = view::text(&volume, "/site").ok_or_else(|| unreadable("no site"))?.to_owned();
-    for key in OF_THE_CLAIM {
-        if let Some(value) = pv["spec"].get(key) {
-            spec.insert(key.to_owned(), value.clone());
-        }
-    }
-    tracing::info!(
-        "PersistentVolume {} is recovered from the promoted volume {}",
-        view::name(&pv),
-        view::text(&volume, "/name").unwrap_or("(without a name)")
-    );
-    pv["spec"] = Value::Object(spec);
-    STORAGE_ANNOTATIONS.iter().for_each(|key| view::unannotate(&mut pv, key));
-    for (key, value) in volume["annotations"].as_object().into_iter().flatten() {
-        view::annotate(&mut pv, key, value.as_str().unwrap_or_default());
-    }
-    if let (Some(labels), Some(new)) =
-        (pv.pointer_mut("/metadata/labels").and_then(Value::as_object_mut), volume["labels"].as_object())
-    {
-        labels.extend(new.clone());
-    }
-    view::annotate(&mut pv, SITE, &site);
+    let name = view::name(&pv).to_owned();
+    let stored = stored.ok_or_else(|| RecoverError::Unknown { pv: name.clone() })?;
+    let promoted = take_over(&mut pv, &stored).map_err(|why| RecoverError::Unreadable { pv: name.clone(), why })?;
+    tracing::info!("PersistentVolume {name} is recovered from the promoted volume {promoted}");
     Ok(pv)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use leeward_model::keys::SITE;
 
     fn volume(name: &str, handle: &str) -> Value {
         json!({

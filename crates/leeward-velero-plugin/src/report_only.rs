@@ -2,16 +2,17 @@
 //! and restores nothing.
 //!
 //! What is reported is found by the same actions that restore; they skip the item afterwards. This one skips all others.
-//! Velero asks every action of a kind until one skips, in an order of its own, so it must not skip what another reports.
+//! Velero asks every action of a kind until one skips, in an order of its own, so it must not see what another reports.
 
-use crate::view;
+use crate::surroundings::Surroundings;
 use leeward_model::keys::MODE;
 use serde_json::Value;
 use std::fmt;
+use std::sync::Arc;
 use velero_plugin::{ActionError, RestoreInput, RestoreItemAction, RestoreOutput, Selector, async_trait};
 
 /// See the module.
-pub(crate) struct ReportOnly;
+pub(crate) struct ReportOnly(pub(crate) Arc<Surroundings>);
 
 /// What a Restore is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,24 +60,23 @@ impl fmt::Display for Mode {
     }
 }
 
-/// Whether another of Leeward's actions looks at the item, and skips it.
-fn is_reported(item: &Value) -> bool {
-    let group =
-        view::text(item, "/apiVersion").and_then(|version| version.split_once('/')).map_or("", |(group, _)| group);
-    let kind = view::text(item, "/kind").unwrap_or_default();
-    matches!((group, kind), ("", "PersistentVolume" | "PersistentVolumeClaim") | ("kubevirt.io", "VirtualMachine"))
-}
+/// What others of Leeward's actions look at, and skip in test mode. Each call for an item costs Velero some 0.3 ms, and there
+/// are most of these.
+const REPORTED: [&str; 3] = ["persistentvolumes", "persistentvolumeclaims", "virtualmachines.kubevirt.io"];
 
 #[async_trait]
 impl RestoreItemAction for ReportOnly {
     fn applies_to(&self) -> Selector {
-        Selector::default()
+        Selector { excluded_resources: REPORTED.map(str::to_owned).to_vec(), ..Selector::default() }
     }
 
     async fn execute(&self, input: RestoreInput<'_>) -> Result<RestoreOutput, ActionError> {
         Ok(match Mode::of(input.restore)? {
-            Mode::Test if !is_reported(&input.item) => RestoreOutput::skip(),
-            Mode::Test | Mode::Restore => RestoreOutput::unchanged(),
+            Mode::Test => {
+                self.0.foresee(&input.item, input.restore);
+                RestoreOutput::skip()
+            }
+            Mode::Restore => RestoreOutput::unchanged(),
         })
     }
 }
@@ -90,27 +90,29 @@ pub(crate) mod tests {
         json!({"metadata": {"name": "r", "annotations": {MODE: "test"}}, "spec": {"backupName": "b"}})
     }
 
+    fn action() -> ReportOnly {
+        ReportOnly(Arc::new(Surroundings::new(Arc::new(crate::played::Played::empty()).cluster())))
+    }
+
     async fn execute(item: Value, restore: &Value) -> Result<RestoreOutput, ActionError> {
-        ReportOnly.execute(RestoreInput { item_from_backup: item.clone(), item, restore }).await
+        action().execute(RestoreInput { item_from_backup: item.clone(), item, restore }).await
     }
 
     #[tokio::test]
     async fn nothing_is_restored_in_test_mode() {
-        for (version, kind, reported) in [
-            ("v1", "PersistentVolume", true),
-            ("v1", "PersistentVolumeClaim", true),
-            ("kubevirt.io/v1", "VirtualMachine", true),
-            ("example.org/v1", "VirtualMachine", false),
-            ("v1", "Secret", false),
-            ("cdi.kubevirt.io/v1beta1", "DataVolume", false),
-            ("", "", false),
-        ] {
-            let item = json!({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}});
-            assert_eq!(execute(item.clone(), &test_restore()).await.unwrap().skip, !reported, "{version} {kind}");
+        for kind in ["Secret", "DataVolume", "NetworkAttachmentDefinition", ""] {
+            let item = json!({"apiVersion": "example.org/v1", "kind": kind, "metadata": {"name": "x"}});
+            assert!(execute(item.clone(), &test_restore()).await.unwrap().skip, "{kind}");
             let plain = execute(item, &json!({"metadata": {}})).await.unwrap();
-            assert!(!plain.skip && plain.item.is_none(), "{version} {kind}");
+            assert!(!plain.skip && plain.item.is_none(), "{kind}");
         }
-        assert_eq!(ReportOnly.applies_to(), Selector::default());
+    }
+
+    #[tokio::test]
+    async fn it_sees_all_that_no_other_action_reports() {
+        let selector = action().applies_to();
+        assert_eq!(selector.excluded_resources, REPORTED);
+        assert_eq!(Selector { excluded_resources: Vec::new(), ..selector }, Selector::default());
     }
 
     #[tokio::test]

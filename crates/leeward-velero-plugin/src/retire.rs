@@ -26,10 +26,11 @@ enum RetireError {
     Kept { backup: String, namespace: String, kept: String },
 }
 
-/// Deletion of a backup, PVCs: see the module.
+/// Deletion of a backup, PVCs and namespaces: see the module. Namespaces, because the archive of a backup that was
+/// interrupted may hold none of the claims that it has promoted.
 pub(crate) struct Retire {
     cluster: Arc<Cluster>,
-    /// The (backup, namespace) pairs that were seen to, with the first of their claims.
+    /// The (backup, namespace) pairs that were seen to, with the first of their items.
     done: Mutex<HashSet<(String, String)>>,
 }
 
@@ -42,11 +43,12 @@ impl Retire {
 #[async_trait]
 impl DeleteItemAction for Retire {
     fn applies_to(&self) -> Selector {
-        Selector::resources(["persistentvolumeclaims"])
+        Selector::resources(["persistentvolumeclaims", "namespaces"])
     }
 
     async fn execute(&self, item: Value, backup: &Value) -> Result<(), ActionError> {
-        let (backup, namespace) = (title(backup), view::namespace(&item).to_owned());
+        let namespace = if item["kind"] == "Namespace" { view::name(&item) } else { view::namespace(&item) };
+        let (backup, namespace) = (title(backup), namespace.to_owned());
         let mut done = self.done.lock().await;
         if done.contains(&(backup.clone(), namespace.clone())) {
             return Ok(());
@@ -89,6 +91,18 @@ async fn retire(cluster: &Cluster, namespace: &str, occasion: Occasion<'_>) -> R
     for resource in [&SNAPSHOTS, &MACHINE_SNAPSHOTS] {
         let found = cluster.list_if_known(resource, Some(namespace), &ours).await?;
         snapshots.extend(found.into_iter().map(|snapshot| (resource, snapshot)));
+    }
+    // Its VolumeSnapshots go with it; by themselves the snapshot controller would not let them go.
+    if let Some(api) = cluster.group_api().await? {
+        let found = match cluster.list(&api.snapshots, Some(namespace), &ours).await {
+            // Rights for them are given only where they are used.
+            Err(error) if cluster.settings().await?.group_snapshot_classes.is_empty() => {
+                tracing::debug!("VolumeGroupSnapshots were not looked for: {error}");
+                Vec::new()
+            }
+            found => found?,
+        };
+        snapshots.extend(found.into_iter().map(|snapshot| (&api.snapshots, snapshot)));
     }
     if claims.is_empty() && snapshots.is_empty() {
         return Ok(Vec::new());

@@ -44,6 +44,20 @@ fn played(claims: &[Value], backups: &[Value]) -> Arc<Played> {
     Arc::new(played)
 }
 
+#[tokio::test]
+async fn what_an_interrupted_backup_promoted_goes_with_it_though_its_archive_has_no_claim() {
+    let played = played(
+        &[promoted(10, &["broken"]), promoted(11, &["new"])],
+        &[backup("broken", "Deleting"), backup("new", "Completed")],
+    );
+    let retire = Retire::new(played.cluster());
+    assert!(retire.applies_to().included_resources.iter().any(|resource| resource == "namespaces"));
+    let namespace = json!({"kind": "Namespace", "metadata": {"name": "shop"}});
+    retire.execute(namespace, &backup("broken", "Deleting")).await.unwrap();
+    assert!(played.object(CLAIM, "a-rp-10").is_none());
+    assert!(played.object(CLAIM, "a-rp-11").is_some());
+}
+
 async fn delete_backup(played: &Arc<Played>, name: &str) -> Result<(), String> {
     let retire = Retire::new(played.cluster());
     let item = json!({"metadata": {"namespace": "shop", "name": "a"}});
@@ -176,7 +190,11 @@ async fn the_sweep_takes_what_the_deletion_of_backups_left_behind() {
     let mut own = snapshot(13, &["own"]);
     own["metadata"]["name"] = "own".into();
     played.add("volumesnapshots", own);
+    let mut of_machine = snapshot(9, &["gone"]);
+    of_machine["kind"] = "VirtualMachineSnapshot".into();
+    played.add("virtualmachinesnapshots", of_machine);
     sweep(played.cluster(), vec!["shop".to_owned()], "velero/own".to_owned()).await;
     assert_eq!(played.names(CLAIM), ["a-rp-11", "a-rp-12"]);
     assert_eq!(played.names("volumesnapshots"), ["own"]);
+    assert_eq!(played.names("virtualmachinesnapshots"), [""; 0]);
 }

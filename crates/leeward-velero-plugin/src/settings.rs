@@ -19,6 +19,8 @@ pub(crate) struct Settings {
     pub(crate) twin_classes: BTreeMap<String, String>,
     /// By CSI driver: the VolumeSnapshotClass of the snapshots that are taken.
     pub(crate) snapshot_classes: BTreeMap<String, String>,
+    /// By CSI driver: the VolumeGroupSnapshotClass of claims that are taken together.
+    pub(crate) group_snapshot_classes: BTreeMap<String, String>,
 }
 
 /// The key cannot be read.
@@ -27,7 +29,7 @@ pub(crate) enum SettingsError {
     #[error(
         "ConfigMap {namespace}/{CONFIG_MAP}, key `{CONFIG_MAP_PROMOTE}`: write a policy (none, newest-ready, \
          label:<selector>, take-now, take-now-frozen), or YAML with `policy`, `recoverFrom`, `deadlineSeconds`, \
-         `keepNewest`, `twinClasses`, `snapshotClasses` [LW-0618]"
+         `keepNewest`, `twinClasses`, `snapshotClasses`, `groupSnapshotClasses` [LW-0618]"
     )]
     Form {
         namespace: String,
@@ -53,6 +55,8 @@ struct Document {
     twin_classes: BTreeMap<String, String>,
     #[serde(default)]
     snapshot_classes: BTreeMap<String, String>,
+    #[serde(default)]
+    group_snapshot_classes: BTreeMap<String, String>,
 }
 
 /// The storage may not be done with the newest promotion; nobody here can see that.
@@ -92,6 +96,7 @@ impl Settings {
             keep_newest: document.keep_newest,
             twin_classes: document.twin_classes,
             snapshot_classes: document.snapshot_classes,
+            group_snapshot_classes: document.group_snapshot_classes,
         })
     }
 }
@@ -115,7 +120,7 @@ mod tests {
             Policy::Labels("tier=gold,env in (a, b)".into())
         );
         let got = read(
-            "policy: newest-ready\nrecoverFrom: promoted\ndeadlineSeconds: 600\ntwinClasses: { lazy: eager }\nsnapshotClasses:\n  nfs.csi.k8s.io: quick\n",
+            "policy: newest-ready\nrecoverFrom: promoted\ndeadlineSeconds: 600\ntwinClasses: { lazy: eager }\nsnapshotClasses:\n  nfs.csi.k8s.io: quick\ngroupSnapshotClasses: { nfs.csi.k8s.io: together }\n",
         )
         .unwrap();
         assert_eq!(got.policy, Policy::NewestReady);
@@ -123,6 +128,7 @@ mod tests {
         assert_eq!((got.deadline_seconds, got.twin_classes["lazy"].as_str()), (Some(600), "eager"));
         assert_eq!((got.keep_newest(), read("keepNewest: 3").unwrap().keep_newest()), (2, 3));
         assert_eq!(got.snapshot_classes["nfs.csi.k8s.io"], "quick");
+        assert_eq!(got.group_snapshot_classes["nfs.csi.k8s.io"], "together");
     }
 
     #[test]

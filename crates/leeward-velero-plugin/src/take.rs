@@ -11,11 +11,12 @@ use crate::followed::{Followed, Look};
 use crate::policy::Policy;
 use crate::promote::{self, PLUG_IN, title};
 use crate::promoter::{Namespace, Work};
-use crate::{naming, view};
+use crate::{naming, take_group, view};
 use leeward_model::keys::{MADE_BY, RECOVERY_POINT};
 use leeward_model::vm;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::sync::Arc;
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -54,6 +55,20 @@ pub(crate) enum TakeError {
          snapshots without the guest (leeward.io/promote: take-now) [LW-0631]"
     )]
     NotInside { snapshot: String, claim: String },
+    #[error(
+        "PersistentVolumeClaims {claim} cannot be taken together: ConfigMap leeward-site, key `promote`, names VolumeGroupSnapshotClass {class} for \
+         driver {driver}, but {found}. Correct it, or take the driver out of groupSnapshotClasses: then each claim is taken by \
+         itself [LW-0634]"
+    )]
+    GroupClass { claim: String, driver: String, class: String, found: String },
+    #[error(
+        "VolumeGroupSnapshot {group} holds nothing of PersistentVolumeClaim {claim}, which was not one of its claims when it \
+         was taken; back up again, as another recovery point [LW-0635]"
+    )]
+    NotInGroup { claim: String, group: String },
+    /// Of one of several claims: it says of which.
+    #[error(transparent)]
+    Together(Arc<TakeError>),
     #[error("no snapshot could be taken of PersistentVolumeClaim {claim} [LW-0614]")]
     Refused {
         claim: String,
@@ -69,27 +84,33 @@ pub(crate) async fn snapshot(
     claim: &Value,
     until: Instant,
 ) -> Result<Value, TakeError> {
-    let taking = Taking { work, claim, until };
+    let taking = Taking { work, claim, of: title(claim), until };
     let mut snapshot = match taking.machine(namespace).await? {
         Some(machine) => taking.of_machine(namespace, &machine).await?,
-        None => taking.of_claim(namespace).await?,
+        None => match take_group::snapshot(&taking, namespace).await? {
+            Some(snapshot) => snapshot,
+            None => taking.of_claim(namespace).await?,
+        },
     };
     snapshot["metadata"]["labels"][RECOVERY_POINT] = work.request.taken.as_str().into();
     Ok(snapshot)
 }
 
-struct Taking<'a> {
-    work: &'a Work,
-    claim: &'a Value,
-    until: Instant,
+/// What is being taken, of which claim.
+pub(crate) struct Taking<'a> {
+    pub(crate) work: &'a Work,
+    pub(crate) claim: &'a Value,
+    /// Its title, for errors; all titles, if several are taken at once.
+    pub(crate) of: String,
+    pub(crate) until: Instant,
 }
 
 impl Taking<'_> {
-    fn refused(&self, source: ClusterError) -> TakeError {
-        TakeError::Refused { claim: title(self.claim), source }
+    pub(crate) fn refused(&self, source: ClusterError) -> TakeError {
+        TakeError::Refused { claim: self.of.clone(), source }
     }
 
-    fn cluster(&self) -> &Cluster {
+    pub(crate) fn cluster(&self) -> &Cluster {
         &self.work.cluster
     }
 
@@ -98,14 +119,21 @@ impl Taking<'_> {
         if self.work.request.policy != (Policy::TakeNow { frozen: true }) {
             return Ok(None);
         }
+        Ok(self.machines(namespace).await?.get(view::name(self.claim)).cloned())
+    }
+
+    /// By claim: the VM whose disk it is.
+    pub(crate) async fn machines<'n>(
+        &self,
+        namespace: &'n Namespace,
+    ) -> Result<&'n HashMap<String, String>, TakeError> {
         let read = || async {
             let machines = self.cluster().list_if_known(&MACHINES, Some(view::namespace(self.claim)), "").await?;
             let owned =
                 |vm: &Value| vm::claims(vm).into_iter().map(|claim| (claim, view::name(vm).to_owned())).collect();
             Ok(machines.iter().flat_map(|vm| -> Vec<_> { owned(vm) }).collect::<HashMap<_, _>>())
         };
-        let machines = namespace.machines.get_or_try_init(read).await.map_err(|e| self.refused(e))?;
-        Ok(machines.get(view::name(self.claim)).cloned())
+        namespace.machines.get_or_try_init(read).await.map_err(|e| self.refused(e))
     }
 
     async fn of_claim(&self, namespace: &Namespace) -> Result<Value, TakeError> {
@@ -151,7 +179,7 @@ impl Taking<'_> {
         get.map_err(|e| self.refused(e))?.ok_or_else(inside)
     }
 
-    fn marked(&self, resource: &Resource, of: &str, spec: Value) -> Value {
+    pub(crate) fn marked(&self, resource: &Resource, of: &str, spec: Value) -> Value {
         let point = self.work.request.taken.as_str();
         let (labels, annotations) = promote::marks(point, &self.work.request.backup);
         json!({
@@ -165,7 +193,7 @@ impl Taking<'_> {
     }
 
     /// Makes `wanted`, or finds it, and waits until it is ready.
-    async fn ready(
+    pub(crate) async fn ready(
         &self,
         resource: &'static Resource,
         followed: &OnceCell<Followed>,
@@ -175,7 +203,7 @@ impl Taking<'_> {
         if let Created::Exists = self.cluster().create(resource, wanted).await.map_err(|e| self.refused(e))? {
             let existing = self.cluster().get(resource, Some(namespace), name).await.map_err(|e| self.refused(e))?;
             if !existing.as_ref().is_some_and(|existing| is_same(existing, wanted)) {
-                return Err(TakeError::Foreign { kind, snapshot: title(wanted), claim: title(self.claim) });
+                return Err(TakeError::Foreign { kind, snapshot: title(wanted), claim: self.of.clone() });
             }
             // Of another backup of the same point, perhaps.
             let used = json!({"metadata": {"annotations": wanted["metadata"]["annotations"]}});
@@ -183,7 +211,19 @@ impl Taking<'_> {
         } else {
             tracing::info!("taking {kind} {namespace}/{name}");
         }
-        let begin = || Followed::new(&self.work.cluster, resource, namespace, MADE_BY);
+        self.awaited(resource, followed, MADE_BY, wanted).await
+    }
+
+    /// Waits until `wanted` is ready, by a watch of all that have `labels`.
+    pub(crate) async fn awaited(
+        &self,
+        resource: &'static Resource,
+        followed: &OnceCell<Followed>,
+        labels: &str,
+        wanted: &Value,
+    ) -> Result<Value, TakeError> {
+        let (namespace, name, kind) = (view::namespace(wanted), view::name(wanted), resource.kind());
+        let begin = || Followed::new(&self.work.cluster, resource, namespace, labels);
         let followed = followed.get_or_try_init(begin).await.map_err(|e| self.refused(e))?;
         let look = |object: Option<&Value>| match object {
             Some(object) if object["status"]["readyToUse"] == true => Look::Done(Ok(object.clone())),
@@ -192,7 +232,7 @@ impl Taking<'_> {
             None => Look::Done(Err("was deleted meanwhile".to_owned())),
         };
         let ended = |how| TakeError::Ended { kind, snapshot: title(wanted), claim: title(self.claim), how };
-        if let Some(seen) = followed.wait(name, self.until, look).await {
+        if let Some(seen) = followed.wait(name, self.until, look).await.map_err(|e| self.refused(e))? {
             return seen.map_err(ended);
         }
         let last = self.cluster().get(resource, Some(namespace), name).await.map_err(|e| self.refused(e))?;
@@ -202,7 +242,7 @@ impl Taking<'_> {
             Some(object) => Err(TakeError::Late {
                 kind,
                 snapshot: title(wanted),
-                claim: title(self.claim),
+                claim: self.of.clone(),
                 seconds: self.work.request.deadline.as_secs(),
                 reason: reason(&object),
             }),
@@ -258,8 +298,11 @@ fn reason(object: &Value) -> String {
 fn unfrozen(machine_snapshot: &Value) -> Option<&'static str> {
     let indications = machine_snapshot["status"]["indications"].as_array();
     let has = |word: &str| indications.is_some_and(|all| all.iter().any(|indication| indication == word));
-    if has("QuiesceTimeout") {
+    // Until 1.7 KubeVirt tells only that it failed, from 1.8 on only that it came too late; a paused guest is not asked.
+    if has("QuiesceTimeout") || has("QuiesceFailed") {
         Some("the guest could not be frozen")
+    } else if has("Paused") {
+        Some("the machine is paused, and what its guest has not written yet is not in it")
     } else if has("NoGuestAgent") {
         Some("the guest has no agent that could freeze it")
     } else {

@@ -103,7 +103,10 @@ fn a_guest_that_was_not_frozen_is_told() {
     assert_eq!(of(json!(["Online", "GuestAgent"])), None);
     assert_eq!(of(Value::Null), None, "a machine that is off needs no freezing");
     assert!(of(json!(["Online", "NoGuestAgent"])).unwrap().contains("no agent"));
-    assert!(of(json!(["Online", "GuestAgent", "QuiesceTimeout"])).unwrap().contains("could not be frozen"));
+    for failed in ["QuiesceTimeout", "QuiesceFailed"] {
+        assert!(of(json!(["Online", "GuestAgent", failed])).unwrap().contains("could not be frozen"));
+    }
+    assert!(of(json!(["Online", "Paused"])).unwrap().contains("paused"), "KubeVirt does not ask the agent then");
 }
 
 #[test]

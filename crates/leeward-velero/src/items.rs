@@ -9,6 +9,7 @@
 
 use crate::store::StoreError;
 use flate2::read::MultiGzDecoder;
+use leeward_model::check::Contents;
 use serde_json::Value;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -47,9 +48,13 @@ impl BackupItems {
 
     /// All objects of a resource, ordered by namespace and name.
     pub fn list<'a>(&'a self, resource: &'a str) -> impl Iterator<Item = Value> + 'a {
+        self.raw(resource).filter_map(parsed)
+    }
+
+    fn raw<'a>(&'a self, resource: &'a str) -> impl Iterator<Item = &'a [u8]> + 'a {
         let first = Key { resource: resource.to_owned(), namespace: None, name: String::new() };
         let of_resource = self.objects.range(first..).take_while(move |(key, _)| key.resource == resource);
-        of_resource.filter_map(|(_, raw)| parsed(raw))
+        of_resource.map(|(_, raw)| &**raw)
     }
 
     /// How many objects there are.
@@ -70,6 +75,27 @@ impl BackupItems {
     /// It is damaged, too large, of an unknown format or not as Velero writes it.
     pub fn read(backup: &str, archive: impl Read) -> Result<Self, StoreError> {
         read(backup, archive, MOST_UNPACKED)
+    }
+}
+
+impl Contents for BackupItems {
+    fn resources(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = self.objects.keys().map(|key| key.resource.as_str()).collect();
+        // Keys are ordered by resource first.
+        all.dedup();
+        all
+    }
+
+    fn count(&self, resource: &str) -> usize {
+        self.raw(resource).count()
+    }
+
+    fn objects<'a>(&'a self, resource: &'a str) -> Box<dyn Iterator<Item = Value> + 'a> {
+        Box::new(self.list(resource))
+    }
+
+    fn object(&self, resource: &str, namespace: Option<&str>, name: &str) -> Option<Value> {
+        self.get(resource, namespace, name)
     }
 }
 

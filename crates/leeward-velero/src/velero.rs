@@ -64,6 +64,22 @@ impl Velero {
         Ok(LocationState::read(self.get(Kind::Location, &self.location).await?.as_ref()))
     }
 
+    /// Waits until Velero says that it reaches its bucket. Velero looks by itself, once a minute.
+    ///
+    /// # Errors
+    /// It did not say so in time; the error tells what it says.
+    pub async fn await_available(&self, deadline: Duration, progress: Progress<'_>) -> Result<(), VeleroError> {
+        let site = &self.site;
+        let look = |found: Option<&Value>| match LocationState::read(found) {
+            LocationState::Available => Look::End(()),
+            LocationState::Missing => Look::Wait(format!("site {site} has no such backup storage location")),
+            LocationState::Unavailable(why) => {
+                Look::Wait(format!("Velero of site {site} cannot use its bucket: {why}"))
+            }
+        };
+        self.watch(Kind::Location, &self.location, Until::new(deadline), progress, look).await
+    }
+
     /// Has a backup made and waits for its end. Waits for the location first: a backup made while it is unavailable is
     /// lost at once.
     ///

@@ -3,7 +3,7 @@
 //! Every matching action sees an item in turn, each the object that the one before returned; the cluster's own object is
 //! not touched. Calls may come in parallel. Velero sets no deadline: an action that hangs, hangs the backup.
 
-use crate::call::{self, Actions, Subject};
+use crate::call::{self, Service, Subject};
 use crate::error::ActionError;
 use crate::item_id::ItemId;
 use crate::progress::Progress;
@@ -11,7 +11,6 @@ use crate::proto::v2 as wire;
 use crate::selector::Selector;
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
 /// Changes items on their way into a backup.
@@ -130,23 +129,14 @@ pub fn is_finalizing(backup: &Value) -> bool {
     matches!(backup["status"]["phase"].as_str(), Some("Finalizing" | "FinalizingPartiallyFailed"))
 }
 
-/// The gRPC service over the registered actions.
-pub(crate) struct Service {
-    pub(crate) actions: Actions<dyn BackupItemAction>,
-    pub(crate) program: Handle,
-}
-
 #[async_trait]
-impl wire::backup_item_action_server::BackupItemAction for Service {
+impl wire::backup_item_action_server::BackupItemAction for Service<dyn BackupItemAction> {
     async fn applies_to(
         &self,
         request: Request<wire::BackupItemActionAppliesToRequest>,
     ) -> Result<Response<wire::BackupItemActionAppliesToResponse>, Status> {
-        let name = request.into_inner().plugin;
-        let action = self.actions.get(&name)?;
-        let selector =
-            call::run(&self.program, &name, Subject::default(), async move { Ok(action.applies_to()) }).await?;
-        Ok(Response::new(wire::BackupItemActionAppliesToResponse { resource_selector: Some(selector.into()) }))
+        let selector = self.selector(&request.into_inner().plugin, |action| action.applies_to()).await?;
+        Ok(Response::new(wire::BackupItemActionAppliesToResponse { resource_selector: Some(selector) }))
     }
 
     async fn execute(&self, request: Request<wire::ExecuteRequest>) -> Result<Response<wire::ExecuteResponse>, Status> {

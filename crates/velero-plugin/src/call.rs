@@ -3,10 +3,13 @@
 //! The gRPC server has a thread and a runtime of its own, actions run on the program's. So an action that blocks its
 //! thread holds up neither other calls' arrival nor the shutdown: on a shared runtime even a second worker thread did not
 //! help, since the blocked one had left with nobody at the event queue, and the host waits for the shutdown for ever.
+//! A plug-in whose actions never block can do without ([`Server::on_one_thread`](crate::Server::on_one_thread)).
 
 use crate::error::ActionError;
 use crate::kind::Kind;
 use crate::panic::caught;
+use crate::proto::generated::ResourceSelector;
+use crate::selector::Selector;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -49,6 +52,21 @@ impl<A: ?Sized> Actions<A> {
                 if known.is_empty() { "none of this kind".to_owned() } else { known.join(", ") }
             ))
         })
+    }
+}
+
+/// The gRPC service of one kind of action; what differs between the kinds are the messages.
+pub(crate) struct Service<A: ?Sized> {
+    pub(crate) actions: Actions<A>,
+    /// Where the actions run.
+    pub(crate) program: Handle,
+}
+
+impl<A: ?Sized + Send + Sync + 'static> Service<A> {
+    /// What the action `name` says that it applies to.
+    pub(crate) async fn selector(&self, name: &str, of: fn(&A) -> Selector) -> Result<ResourceSelector, Status> {
+        let action = self.actions.get(name)?;
+        run(&self.program, name, Subject::default(), async move { Ok(of(&action)) }).await.map(Into::into)
     }
 }
 

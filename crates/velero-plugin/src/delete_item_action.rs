@@ -3,13 +3,12 @@
 //! They run where the deletion is processed, over the items as they stand in the backup. Velero only logs their errors and
 //! deletes the backup all the same, so what is to be deleted has to be found again later if it matters.
 
-use crate::call::{self, Actions, Subject};
+use crate::call::{self, Service, Subject};
 use crate::error::ActionError;
 use crate::proto::generated as wire;
 use crate::selector::Selector;
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
 /// Looks at the items of a backup that is about to be deleted.
@@ -25,23 +24,14 @@ pub trait DeleteItemAction: Send + Sync + 'static {
     async fn execute(&self, item: Value, backup: &Value) -> Result<(), ActionError>;
 }
 
-/// The gRPC service over the registered actions.
-pub(crate) struct Service {
-    pub(crate) actions: Actions<dyn DeleteItemAction>,
-    pub(crate) program: Handle,
-}
-
 #[async_trait]
-impl wire::delete_item_action_server::DeleteItemAction for Service {
+impl wire::delete_item_action_server::DeleteItemAction for Service<dyn DeleteItemAction> {
     async fn applies_to(
         &self,
         request: Request<wire::DeleteItemActionAppliesToRequest>,
     ) -> Result<Response<wire::DeleteItemActionAppliesToResponse>, Status> {
-        let name = request.into_inner().plugin;
-        let action = self.actions.get(&name)?;
-        let selector =
-            call::run(&self.program, &name, Subject::default(), async move { Ok(action.applies_to()) }).await?;
-        Ok(Response::new(wire::DeleteItemActionAppliesToResponse { resource_selector: Some(selector.into()) }))
+        let selector = self.selector(&request.into_inner().plugin, |action| action.applies_to()).await?;
+        Ok(Response::new(wire::DeleteItemActionAppliesToResponse { resource_selector: Some(selector) }))
     }
 
     async fn execute(

@@ -4,14 +4,13 @@
 //! of the pods among them run around the whole block. An older Velero does not start if a plug-in offers this kind, so it
 //! is offered only where it is known (see [`Server::item_block_action`](crate::Server::item_block_action)).
 
-use crate::call::{self, Actions, Subject};
+use crate::call::{self, Service, Subject};
 use crate::error::ActionError;
 use crate::item_id::ItemId;
 use crate::proto::v1 as wire;
 use crate::selector::Selector;
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
 /// Names the items that belong into one block with another.
@@ -27,23 +26,14 @@ pub trait ItemBlockAction: Send + Sync + 'static {
     async fn related_items(&self, item: &Value, backup: &Value) -> Result<Vec<ItemId>, ActionError>;
 }
 
-/// The gRPC service over the registered actions.
-pub(crate) struct Service {
-    pub(crate) actions: Actions<dyn ItemBlockAction>,
-    pub(crate) program: Handle,
-}
-
 #[async_trait]
-impl wire::item_block_action_server::ItemBlockAction for Service {
+impl wire::item_block_action_server::ItemBlockAction for Service<dyn ItemBlockAction> {
     async fn applies_to(
         &self,
         request: Request<wire::ItemBlockActionAppliesToRequest>,
     ) -> Result<Response<wire::ItemBlockActionAppliesToResponse>, Status> {
-        let name = request.into_inner().plugin;
-        let action = self.actions.get(&name)?;
-        let selector =
-            call::run(&self.program, &name, Subject::default(), async move { Ok(action.applies_to()) }).await?;
-        Ok(Response::new(wire::ItemBlockActionAppliesToResponse { resource_selector: Some(selector.into()) }))
+        let selector = self.selector(&request.into_inner().plugin, |action| action.applies_to()).await?;
+        Ok(Response::new(wire::ItemBlockActionAppliesToResponse { resource_selector: Some(selector) }))
     }
 
     async fn get_related_items(

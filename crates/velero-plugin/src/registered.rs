@@ -1,14 +1,14 @@
 //! All actions of a plug-in, by kind and name.
 
-use crate::backup_item_action::{BackupItemAction, Service as Backup};
-use crate::call::Actions;
-use crate::delete_item_action::{DeleteItemAction, Service as Delete};
-use crate::item_block_action::{ItemBlockAction, Service as ItemBlock};
+use crate::backup_item_action::BackupItemAction;
+use crate::call::{Actions, Service};
+use crate::delete_item_action::DeleteItemAction;
+use crate::item_block_action::ItemBlockAction;
 use crate::kind::Kind;
 use crate::name::{self, InvalidName};
 use crate::proto::{generated, v1 as wire_v1, v2 as wire_v2};
-use crate::restore_item_action::{RestoreItemAction, Service as Restore};
-use crate::v1::{self, BackupService as BackupV1, RestoreService as RestoreV1};
+use crate::restore_item_action::RestoreItemAction;
+use crate::v1;
 use tokio::runtime::Handle;
 use tonic::transport::server::Router;
 
@@ -84,9 +84,9 @@ impl Registered {
     pub(crate) fn serve(self, mut router: Router, program: &Handle) -> Router {
         // tonic takes 4 MiB by default; Velero sets no limit, and large ConfigMaps and CRDs reach it.
         macro_rules! add {
-            ($actions:ident, $service:ident, $package:ident::$module:ident::$server:ident) => {
+            ($actions:ident, $package:ident::$module:ident::$server:ident) => {
                 if !self.$actions.is_empty() {
-                    let service = $service { actions: self.$actions, program: program.clone() };
+                    let service = Service { actions: self.$actions, program: program.clone() };
                     let server = $package::$module::$server::new(service)
                         .max_decoding_message_size(usize::MAX)
                         .max_encoding_message_size(usize::MAX);
@@ -94,12 +94,12 @@ impl Registered {
                 }
             };
         }
-        add!(backup, Backup, wire_v2::backup_item_action_server::BackupItemActionServer);
-        add!(restore, Restore, wire_v2::restore_item_action_server::RestoreItemActionServer);
-        add!(backup_v1, BackupV1, generated::backup_item_action_server::BackupItemActionServer);
-        add!(restore_v1, RestoreV1, generated::restore_item_action_server::RestoreItemActionServer);
-        add!(delete, Delete, generated::delete_item_action_server::DeleteItemActionServer);
-        add!(item_block, ItemBlock, wire_v1::item_block_action_server::ItemBlockActionServer);
+        add!(backup, wire_v2::backup_item_action_server::BackupItemActionServer);
+        add!(restore, wire_v2::restore_item_action_server::RestoreItemActionServer);
+        add!(backup_v1, generated::backup_item_action_server::BackupItemActionServer);
+        add!(restore_v1, generated::restore_item_action_server::RestoreItemActionServer);
+        add!(delete, generated::delete_item_action_server::DeleteItemActionServer);
+        add!(item_block, wire_v1::item_block_action_server::ItemBlockActionServer);
         router
     }
 }

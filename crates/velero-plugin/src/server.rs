@@ -45,6 +45,7 @@ const LAST_RESORT: Duration = Duration::from_millis(800);
 pub struct Server {
     registered: Registered,
     problem: Option<NotRegistered>,
+    one_thread: bool,
 }
 
 /// Why a plug-in process ended badly.
@@ -112,6 +113,15 @@ impl Server {
         self.with(Kind::RestoreItemAction, name, |r| r.restore_v1.insert(name, Arc::new(action)))
     }
 
+    /// Runs the actions on the gRPC server's own thread, which spares each call two hand-overs between threads.
+    ///
+    /// For a plug-in whose actions wait by `await` only, and compute for milliseconds: one that blocks the thread holds up
+    /// every other call, and the shutdown until Velero kills the process. What an action spawns runs there as well.
+    pub fn on_one_thread(mut self) -> Self {
+        self.one_thread = true;
+        self
+    }
+
     fn with(mut self, kind: Kind, name: &str, insert: impl FnOnce(&mut Registered) -> bool) -> Self {
         let added = self.registered.add(kind, name, insert);
         // The first one is told.
@@ -157,17 +167,19 @@ impl Server {
         let _captured = Captured::start().ok();
         hclog::install(Arguments::of_process().log_level());
         panic::install_hook();
-        let registered = self.registered()?;
+        let (registered, one_thread) = (self.registered()?, self.one_thread);
 
         let program = Handle::current();
         let server = thread::Builder::new().name("grpc".to_owned());
         let (tell, told) = oneshot::channel();
         let serving = move || {
-            let result = runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .map_err(ServeError::Runtime)
-                .and_then(|own| own.block_on(listen(registered, program)));
+            let result =
+                runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Runtime).and_then(
+                    |own| {
+                        let program = if one_thread { own.handle().clone() } else { program };
+                        own.block_on(listen(registered, program))
+                    },
+                );
             // The program may have given up waiting; then nobody is to be told.
             drop(tell.send(result));
         };

@@ -6,7 +6,5 @@
 mod backup_item_action;
 mod restore_item_action;
 
-pub(crate) use backup_item_action::Service as BackupService;
 pub use backup_item_action::{BackupItemAction, BackupOutput};
-pub(crate) use restore_item_action::Service as RestoreService;
 pub use restore_item_action::{RestoreItemAction, RestoreOutput};

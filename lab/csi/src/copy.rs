@@ -108,6 +108,46 @@ fn length_of(dir: &File, at: &Path) -> Result<u64, CopyError> {
     Ok(length)
 }
 
+/// One entry of a folder and when it was last changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    path: PathBuf,
+    inode: u64,
+    bytes: i64,
+    /// Seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+/// When each entry of a folder was last changed. Whoever writes to a file changes its own.
+///
+/// # Errors
+/// Something in it cannot be read.
+pub fn stamps_of_tree(dir: &Path) -> Result<Vec<Stamp>, CopyError> {
+    let open = open_dir(CWD, dir).map_err(|source| CopyError::Read { path: dir.to_owned(), source })?;
+    let mut stamps = Vec::new();
+    stamps_of(&open, Path::new(""), &mut stamps)?;
+    Ok(stamps)
+}
+
+fn stamps_of(dir: &File, at: &Path, stamps: &mut Vec<Stamp>) -> Result<(), CopyError> {
+    let mut all = names(dir, at)?;
+    all.sort();
+    for name in all {
+        let path = at.join(&name);
+        let failed = |source| CopyError::Read { path: path.clone(), source };
+        let stat = match rustix::fs::statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => continue,
+            stat => stat.map_err(|e| failed(e.into()))?,
+        };
+        let changed = (stat.st_ctime, i64::try_from(stat.st_ctime_nsec).unwrap_or_default());
+        stamps.push(Stamp { path: path.clone(), inode: stat.st_ino, bytes: stat.st_size, changed });
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            stamps_of(&open_dir(dir, &name).map_err(failed)?, &path, stamps)?;
+        }
+    }
+    Ok(())
+}
+
 struct Copier<'a> {
     root: &'a File,
     /// Files with several names: where the first one went.

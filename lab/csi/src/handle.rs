@@ -136,6 +136,23 @@ impl Export {
         format!("{}#{}#{name}#{name}#{source}", self.server, self.share)
     }
 
+    /// The handle of a snapshot group.
+    pub fn group_handle(&self, name: &EntryName) -> String {
+        format!("{}#{}#{name}#group", self.server, self.share)
+    }
+
+    /// Reads a group's handle.
+    ///
+    /// # Errors
+    /// The handle is not one of this export's.
+    pub fn parse_group(&self, handle: &str) -> Result<EntryName, HandleError> {
+        let parts: Vec<&str> = handle.split('#').collect();
+        if parts.len() != 4 || parts[3] != "group" {
+            return Err(HandleError::Form { handle: handle.to_owned(), form: "server#share#name#group" });
+        }
+        self.entry(handle, &parts)
+    }
+
     /// Reads a volume handle.
     ///
     /// # Errors
@@ -221,6 +238,16 @@ mod tests {
         }
         let snapshot = export().parse_snapshot(&export().snapshot_handle(&name, "src")).unwrap();
         assert_eq!(snapshot, SnapshotHandle { name, source: "src".to_owned() });
+    }
+
+    #[test]
+    fn a_groups_handle_is_no_snapshots() {
+        let name = EntryName::parse("groupsnapshot-1").unwrap();
+        let handle = export().group_handle(&name);
+        assert_eq!(export().parse_group(&handle).unwrap(), name);
+        assert!(export().parse_snapshot(&handle).is_err());
+        assert!(export().parse_group("10.77.0.2#export#g#group").is_err());
+        assert!(export().parse_group("fake-vol-id").is_err());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! <path>/.snapshots/<snapshot>/  a snapshot: whole, or not there
 //! <path>/.csi/volumes/*.json     what the requests said (capacity, source): survives a restart
 //! <path>/.csi/snapshots/*.json
+//! <path>/.csi/groups/*.json    snapshots of one moment
 //! <path>/.csi/tmp/               under construction or being deleted; emptied at start
 //! <path>/.csi/lock               held while a driver serves this export
 //! ```
@@ -19,6 +20,7 @@ pub mod endpoint;
 pub mod handle;
 pub mod locks;
 pub mod name;
+pub mod pace;
 pub mod record;
 pub mod service;
 pub mod store;

@@ -17,6 +17,8 @@ pub enum Key {
     Volume(EntryName),
     /// A snapshot's folder.
     Snapshot(EntryName),
+    /// Snapshots of one moment.
+    Group(EntryName),
 }
 
 /// The table of what is locked.

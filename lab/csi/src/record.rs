@@ -56,6 +56,21 @@ pub struct SnapshotRecord {
     pub size_bytes: u64,
     /// When its content was frozen.
     pub created: SystemTime,
+    /// The group it was taken with, and goes with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<EntryName>,
+}
+
+/// Snapshots of one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupRecord {
+    /// The group's name.
+    pub name: EntryName,
+    /// Its snapshots.
+    pub snapshots: Vec<EntryName>,
+    /// When their content was frozen.
+    pub created: SystemTime,
 }
 
 /// Why a record could not be read or written.

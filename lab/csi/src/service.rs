@@ -6,6 +6,7 @@
 
 mod class;
 mod controller;
+mod group;
 mod identity;
 mod mount;
 mod node;
@@ -16,12 +17,13 @@ use tonic::Status;
 
 pub use self::mount::MountError;
 use crate::proto::controller_server::ControllerServer;
+use crate::proto::group_controller_server::GroupControllerServer;
 use crate::proto::identity_server::IdentityServer;
 use crate::proto::node_server::NodeServer;
 use crate::proto::{VolumeCapability, volume_capability::AccessType, volume_capability::access_mode::Mode};
 use crate::store::Store;
 
-/// The driver: one store behind three services.
+/// The driver: one store behind four services.
 #[derive(Clone, Debug)]
 pub struct Driver {
     store: Arc<Store>,
@@ -38,6 +40,7 @@ impl Driver {
     pub fn router(self) -> tonic::service::Routes {
         tonic::service::Routes::new(IdentityServer::new(self.clone()))
             .add_service(ControllerServer::new(self.clone()))
+            .add_service(GroupControllerServer::new(self.clone()))
             .add_service(NodeServer::new(self))
     }
 

@@ -9,6 +9,7 @@
 //! - All calls block and may take as long as a copy takes; async callers hand them to a thread.
 
 mod error;
+mod groups;
 mod snapshots;
 mod volumes;
 
@@ -23,12 +24,13 @@ use uuid::Uuid;
 
 pub use self::error::StoreError;
 pub(crate) use self::error::chain;
+pub use self::groups::Group;
 pub use self::snapshots::{Page, SnapshotFilter};
 pub use self::volumes::NewVolume;
 use crate::handle::Export;
 use crate::locks::Locks;
 use crate::name::EntryName;
-use crate::record::{Shelf, SnapshotRecord, VolumeRecord};
+use crate::record::{GroupRecord, Shelf, SnapshotRecord, VolumeRecord};
 
 /// An export that is being served.
 #[derive(Debug)]
@@ -38,6 +40,7 @@ pub struct Store {
     locks: Locks,
     volumes: Shelf<VolumeRecord>,
     snapshots: Shelf<SnapshotRecord>,
+    groups: Shelf<GroupRecord>,
     /// Locked for as long as the store lives; the lock goes with the process.
     _served: File,
 }
@@ -51,7 +54,7 @@ impl Store {
     pub fn open(root: &Path, export: Export) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Open { root: root.to_owned(), source };
         let root = root.canonicalize().map_err(failed)?;
-        for dir in [".csi", ".csi/volumes", ".csi/snapshots", ".csi/tmp", ".snapshots"] {
+        for dir in [".csi", ".csi/volumes", ".csi/snapshots", ".csi/groups", ".csi/tmp", ".snapshots"] {
             make_dir(&root.join(dir)).map_err(failed)?;
         }
         let served = File::create(root.join(".csi/lock")).map_err(failed)?;
@@ -62,6 +65,7 @@ impl Store {
         let store = Store {
             volumes: Shelf::new(root.join(".csi/volumes")),
             snapshots: Shelf::new(root.join(".csi/snapshots")),
+            groups: Shelf::new(root.join(".csi/groups")),
             root,
             export,
             locks: Locks::default(),
@@ -102,6 +106,13 @@ impl Store {
         for name in self.snapshots.names()? {
             if !is_dir(&self.snapshot_path(&name)).map_err(failed)? {
                 self.snapshots.remove(&name)?;
+            }
+        }
+        for name in self.snapshots.names()? {
+            let Some(snapshot) = self.snapshots.load(&name)? else { continue };
+            if snapshot.group.is_some() && !self.is_member(&snapshot)? {
+                tracing::info!(snapshot = %name, "deleting what an earlier driver took for a group it did not complete");
+                self.discard_members([&name])?;
             }
         }
         Ok(())

@@ -191,6 +191,7 @@ fn a_full_export_is_said_to_be_full_and_nothing_half_stays() {
         limit_bytes: 0,
         on_delete: OnDelete::Delete,
         mode: None,
+        pace: None,
         source,
     };
     let made = store.create_volume(wanted("db", None)).unwrap();

@@ -155,7 +155,10 @@ fn is_of(pid: i32, uid: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::{
+        io::{BufRead, BufReader},
+        process::{Command, Stdio},
+    };
 
     fn record() -> Record {
         Record {
@@ -186,7 +189,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = StateDir::open(dir.path()).unwrap();
         // `sh -c` keeps further words on its command line, as QEMU keeps `-uuid`.
-        let mut child = Command::new("sh").args(["-c", "sleep 60; true", "-uuid", &record().uid]).spawn().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo up; sleep 60; true", "-uuid", &record().uid]).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // The kernel lets its parent go on before it shows the new command line; what the process says comes after both.
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "up\n");
         fs::write(state.file("shop.db", ".pid"), format!("{}\n", child.id())).unwrap();
         assert_eq!(state.process(&record()).map(|found| found.pid), i32::try_from(child.id()).ok());
         let other = Record { uid: "0b64f3a5-76e4-4b0c-a1cd-000000000002".into(), ..record() };

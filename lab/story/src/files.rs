@@ -1,7 +1,9 @@
 //! The files that a user of the lab's two sites would write: configuration, mapping and credentials.
 
 use anyhow::Result;
-use leeward_lab::{Lab, Site, ganesha};
+use leeward_lab::{Lab, Site};
+use leeward_model::keys::{CONFIG_MAP, CONFIG_MAP_MAPPING, CONFIG_MAP_SITE};
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Writes configuration, mapping and credentials into the lab's folder and returns the configuration's path.
@@ -42,6 +44,15 @@ pub fn mapping() -> String {
     )
 }
 
+/// What the plug-in of a Velero in `namespace` reads at a site.
+#[must_use]
+pub fn plugin_config(site: Site, namespace: &str, mapping: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": CONFIG_MAP},
+        "data": {CONFIG_MAP_SITE: site.name(), CONFIG_MAP_MAPPING: mapping},
+    })
+}
+
 fn config(lab: &Lab) -> Result<String> {
     let mut sites = String::new();
     let mut servers = String::new();
@@ -49,13 +60,12 @@ fn config(lab: &Lab) -> Result<String> {
         sites.push_str(&format!("  {site}: {{ kubeconfig: {} }}\n", lab.kubeconfig(site).display()));
         servers.push_str(&format!(
             "      {site}:\n        server: {address}\n        export: {share}\n        path: {path}\n        control: {control}\n        \
-             rsync: rsync://{address}/leeward\n        ganesha: {{ config: {config}, pidFile: {pid}, exportId: 1 }}\n",
+             mover: {mover}\n",
             address = site.address(),
             share = site.share(),
             path = lab.export(site).display(),
             control = serde_json::to_string(&lab.ssh(site))?,
-            config = ganesha::config_file(lab.root(), site).display(),
-            pid = ganesha::pid_file(lab.root(), site).display(),
+            mover = serde_json::to_string(&lab.mover(site))?,
         ));
     }
     Ok(format!(

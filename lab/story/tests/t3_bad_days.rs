@@ -4,10 +4,18 @@ mod stage;
 
 use anyhow::{Context, Result, bail};
 use leeward_lab::{Place, Site};
-use leeward_lab_story::{guests, parts::Stage};
+use leeward_lab_story::{
+    guests,
+    parts::{self, Stage},
+};
 use serde_json::{Value, json};
 use stage::{at_home, on_the_lab, refused, with_fault};
-use std::path::PathBuf;
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 /// A copy of the configuration with one thing changed; `leeward` is called with it.
 async fn with_config(stage: &Stage<'_>, from: &str, to: &str, args: &[&str], code: i32, saying: &[&str]) -> Result<()> {
@@ -100,7 +108,7 @@ fn a_second_run_while_one_is_going_is_refused() {
                 }
             }
         };
-        let (first, second) = tokio::join!(first, tokio::time::timeout(std::time::Duration::from_secs(60), second));
+        let (first, second) = tokio::join!(first, tokio::time::timeout(Duration::from_secs(60), second));
         let (first, second) = (first?, second.context("the first one never began")??);
         stage.tale.check("the first goes on", first.code == Some(0), first.talk);
         let refused = second.code == Some(3) && second.talk.contains("LW-0440");
@@ -156,7 +164,7 @@ fn a_full_standby_is_said_before_anything_is_lost() {
                 loop {
                     let path = path.clone();
                     tokio::task::spawn_blocking(move || fill(&path)).await??;
-                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             };
             let called = tokio::select! {
@@ -184,7 +192,7 @@ fn a_full_standby_is_said_before_anything_is_lost() {
 }
 
 /// Takes all the room that is left on the file system.
-fn fill(path: &std::path::Path) -> Result<()> {
+fn fill(path: &Path) -> Result<()> {
     let file = std::fs::File::options().create(true).append(true).open(path)?;
     let mut length = file.metadata()?.len();
     // The last blocks go one by one: the file's own extents take room, too.
@@ -194,6 +202,127 @@ fn fill(path: &std::path::Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The guest that a cycle copies while it runs; of the other one there may be no copy yet.
+const DB: [(&str, &[&str]); 1] = [("db", &["db-data", "db-log"])];
+
+#[test]
+fn a_link_that_is_cut_in_the_middle_of_a_cycle_leaves_the_point_before() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        let before = guests::newest(stage.lab, Site::East, "db")?;
+        let whole = stage.leeward.done(&["cycle", "shop"], &|line| eprintln!("   {line}")).await?;
+        let point = whole.data.get("point").and_then(Value::as_str).context("a point")?.to_owned();
+        // The next one has something to send, and takes its time.
+        guests::wait_for_records_of(&DB, stage.lab, Site::East, 3, parts::WRITES).await?;
+        let slow = slow_link(stage, Site::East)?;
+        let test = async {
+            let cut = async {
+                tokio::time::timeout(Duration::from_secs(120), half_a_point(stage, Site::West))
+                    .await
+                    .context("the second point was never under way")??;
+                stage.lab.kill_site(Site::East).await
+            };
+            let cycle = async { stage.leeward.call(&["cycle", "shop"], &|line| eprintln!("   {line}")).await };
+            let (cycled, cut) = tokio::join!(cycle, cut);
+            cut?;
+            let cycled = cycled?;
+            let said = cycled.code == Some(1) && cycled.talk.contains("LW-03") && cycled.talk.contains("east");
+            stage.tale.check("the cycle fails and says why", said, format!("{:?}: {}", cycled.code, cycled.talk));
+            let failover = ["failover", "shop", "--yes", "--to", "west", "--reason", "test"];
+            let failed_over = stage.leeward.done(&failover, &|line| eprintln!("   {line}")).await?;
+            let used = failed_over.data.get("point").and_then(Value::as_str).unwrap_or_default().to_owned();
+            stage.tale.check("it starts from the last whole point", used == point, format!("{used}, not {point}"));
+            Ok(())
+        };
+        with_fault(async { Ok(()) }, test, async { Ok(fs_err::write(&slow.0, &slow.1)?) }).await?;
+        guests::wait_for_records_of(&DB, stage.lab, Site::West, 1, parts::WRITES).await?;
+        let now = guests::newest(stage.lab, Site::West, "db")?;
+        for disk in ["db-data", "db-log"] {
+            let (acknowledged, found) = (before.last(disk, None), now.found(disk));
+            let holds = found.zip(acknowledged.as_ref()).is_some_and(|(found, last)| found.number >= last.number);
+            stage.tale.check(
+                format!("{disk} is whole, as it was or later"),
+                holds,
+                format!("{acknowledged:?} → {found:?}"),
+            );
+        }
+        parts::homecoming(stage).await
+    });
+}
+
+#[test]
+fn a_point_of_an_older_epoch_is_not_taken() {
+    on_the_lab(async |stage| {
+        at_home(stage).await?;
+        stage.leeward.done(&["cycle", "shop"], &|line| eprintln!("   {line}")).await?;
+        let listed = ask_mover(stage, Site::West, "points", &json!({"group": "shop"}))?.1;
+        let points = listed.as_array().context("points")?;
+        let epoch = points.iter().filter_map(|point| point["epoch"].as_u64()).max().context("an epoch")?;
+        anyhow::ensure!(epoch > 0, "the group never moved: {listed}");
+        let folder = stage.lab.export(Site::East).join("stray");
+        fs_err::create_dir_all(&folder)?;
+        fs_err::write(folder.join("disk.img"), b"from the past")?;
+        let order = |epoch: u64| {
+            json!({
+                "group": "shop", "point": "stray", "from": "east", "to": "west", "epoch": epoch,
+                "volumes": [{"key": "stray", "folder": "stray"}],
+            })
+        };
+        let (code, refused) = ask_mover(stage, Site::East, "sync", &order(epoch - 1))?;
+        fs_err::remove_dir_all(&folder)?;
+        let text = refused["error"]["text"].as_str().unwrap_or_default();
+        let said =
+            code == Some(3) && refused["error"]["kind"] == "oldEpoch" && text.contains(&format!("epoch {epoch}"));
+        stage.tale.check(
+            "a sender of the epoch before is refused, both epochs named",
+            said,
+            format!("{code:?}: {refused}"),
+        );
+        let after = ask_mover(stage, Site::West, "points", &json!({"group": "shop"}))?.1;
+        stage.tale.check("the points are what they were", after == listed, format!("{after}"));
+        let folder = stage.lab.export(Site::West).join(".leeward/points/shop");
+        let stray =
+            fs_err::read_dir(folder)?.flatten().any(|entry| entry.file_name().to_string_lossy().contains("stray"));
+        stage.tale.check("nothing of it was begun", !stray, "a folder of it is there");
+        Ok(())
+    });
+}
+
+/// Runs a verb of the mover at a site's file server, as the adapter does; its exit code and answer.
+fn ask_mover(stage: &Stage<'_>, site: Site, verb: &str, request: &Value) -> Result<(Option<i32>, Value)> {
+    let words = [stage.lab.ssh(site), stage.lab.mover(site)].concat();
+    let (program, words) = words.split_first().context("a command")?;
+    let mut command = Command::new(program);
+    command.args(words).args([verb, "--output", "json", "--request", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    child.stdin.take().context("its stdin")?.write_all(request.to_string().as_bytes())?;
+    let output = child.wait_with_output()?;
+    let answer = serde_json::from_slice(&output.stdout).context("the mover's answer")?;
+    Ok((output.status.code(), answer))
+}
+
+/// Lets a site's mover send no more than a few blocks a second; its configuration, and what stood in it.
+fn slow_link(stage: &Stage<'_>, site: Site) -> Result<(PathBuf, String)> {
+    let words = stage.lab.mover(site);
+    let config = PathBuf::from(words.last().context("a configuration")?);
+    let text = fs_err::read_to_string(&config)?;
+    fs_err::write(&config, format!("{text}limits: {{ bytesPerSecond: 4096 }}\n"))?;
+    Ok((config, text))
+}
+
+/// Waits until a site has begun to take a point.
+async fn half_a_point(stage: &Stage<'_>, site: Site) -> Result<()> {
+    let points = stage.lab.export(site).join(".leeward/points/shop");
+    loop {
+        for entry in fs_err::read_dir(&points)? {
+            if entry?.path().extension().is_some_and(|end| end == "partial") {
+                return Ok(());
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[test]
@@ -211,7 +340,7 @@ fn a_foreign_volume_of_that_name_at_the_standby_is_refused() {
             let gone = std::time::Instant::now();
             while volumes.get_opt("web-disk").await?.is_some() {
                 anyhow::ensure!(gone.elapsed().as_secs() < 30, "the old volume does not go away");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
             west.apply(&json!({
                 "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "web-disk"},
@@ -247,7 +376,7 @@ async fn goes_on_after(
     };
     let call = stage.leeward.done(args, &hear);
     let help = async {
-        tokio::time::timeout(std::time::Duration::from_secs(90), said.notified())
+        tokio::time::timeout(Duration::from_secs(90), said.notified())
             .await
             .with_context(|| format!("it never said {words:?}"))?;
         then.await
@@ -314,10 +443,10 @@ fn a_promoted_claim_that_does_not_bind_is_waited_for() {
                             return anyhow::Ok(());
                         }
                     }
-                    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+                    tokio::time::sleep(Duration::from_millis(200)).await;
                 }
             };
-            let waited = tokio::time::timeout(std::time::Duration::from_secs(30), pending).await;
+            let waited = tokio::time::timeout(Duration::from_secs(30), pending).await;
             stage.lab.start_proc(Site::East, &process).await?;
             waited.context("no promoted claim was ever pending")?
         };

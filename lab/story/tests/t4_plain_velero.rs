@@ -10,6 +10,8 @@ use leeward_lab::{PluginSet, Site, VeleroBuild};
 use leeward_lab_story::{
     guests::{self, GUESTS, NAMESPACE},
     parts::{self, Stage},
+    stopwatch,
+    velero::Velero,
 };
 use serde_json::{Value, json};
 use stage::{at_home, on_the_lab};
@@ -171,7 +173,8 @@ async fn without(stage: &Stage<'_>, name: &str) -> Result<()> {
     east.apply(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})).await?;
     let note = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "note", "namespace": name}, "data": {"a": "b"}});
     east.apply(&note).await?;
-    velero(stage, Site::East, &["backup", "create", name, "--include-namespaces", name, "--wait"]).await?;
+    let velero = Velero::at(stage.lab, Site::East);
+    velero.call(&["backup", "create", name, "--include-namespaces", name, "--wait"]).await?;
     restore(stage, Site::West, name).await?;
     let landed = west.api("v1", "ConfigMap", Some(name)).get_opt("note").await?;
     stage.tale.check(format!("{name}: Velero without the plug-in restores as ever"), landed.is_some(), "");
@@ -194,47 +197,27 @@ async fn replicate(stage: &Stage<'_>, from: Site, to: Site) -> Result<()> {
     Ok(())
 }
 
-/// Runs Velero's command line at a site; what it prints.
-async fn velero(stage: &Stage<'_>, site: Site, args: &[&str]) -> Result<String> {
-    let output = Command::from(stage.lab.velero(site)).args(args).output().await?;
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "`velero {}` at {site}: {said}", args.join(" "));
-    Ok(said)
-}
-
 async fn back_up(stage: &Stage<'_>, site: Site, name: &str, more: &[&str]) -> Result<()> {
-    let mut args = vec!["backup", "create", name, "--include-namespaces", NAMESPACE, "--exclude-resources", EXCLUDED];
-    args.extend(["--snapshot-volumes=false", "--default-volumes-to-fs-backup=false", "--wait"]);
-    args.extend(more);
-    velero(stage, site, &args).await?;
-    let phase = phase(stage, site, "Backup", name).await?;
+    let velero = Velero::at(stage.lab, site);
+    let more: Vec<_> = ["--exclude-resources", EXCLUDED].iter().chain(more).copied().collect();
+    let phase = velero.back_up(name, NAMESPACE, "", &more).await?;
     if phase != "Completed" {
-        let logs = velero(stage, site, &["backup", "logs", name]).await.unwrap_or_default();
-        let errors: Vec<&str> = logs.lines().filter(|line| line.contains("level=error")).collect();
+        let errors = velero.errors(name).await.unwrap_or_default();
         anyhow::bail!("Backup {name} is {phase}: {}", errors.join("\n"));
     }
     Ok(())
 }
 
 async fn restore(stage: &Stage<'_>, site: Site, backup: &str) -> Result<()> {
-    let began = Instant::now();
-    while velero(stage, site, &["backup", "get", backup]).await.is_err() {
-        ensure!(began.elapsed() < SYNCED, "{site} does not see backup {backup}");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-    velero(stage, site, &["restore", "create", backup, "--from-backup", backup, "--wait"]).await?;
-    let phase = phase(stage, site, "Restore", backup).await?;
+    let velero = Velero::at(stage.lab, site);
+    stopwatch::synced(&stage.lab.cluster(site).await?, backup, SYNCED).await?;
+    velero.call(&["restore", "create", backup, "--from-backup", backup, "--wait"]).await?;
+    let phase = velero.phase("Restore", backup).await?;
     if phase != "Completed" {
-        let said = velero(stage, site, &["restore", "describe", backup]).await.unwrap_or_default();
+        let said = velero.call(&["restore", "describe", backup]).await.unwrap_or_default();
         anyhow::bail!("Restore {backup} is {phase}: {said}");
     }
     Ok(())
-}
-
-async fn phase(stage: &Stage<'_>, site: Site, kind: &str, name: &str) -> Result<String> {
-    let object = stage.lab.cluster(site).await?.api("velero.io/v1", kind, Some("velero")).get(name).await?;
-    let object = serde_json::to_value(object)?;
-    Ok(object.pointer("/status/phase").and_then(Value::as_str).unwrap_or("without a phase").to_owned())
 }
 
 /// Stops the VMs at a site, or starts them, and waits for the instances to go.

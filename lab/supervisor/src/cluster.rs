@@ -46,9 +46,12 @@ impl Cluster {
 
     /// Whether the API server says it is ready.
     pub async fn ready(&self) -> Result<()> {
-        let request = http::Request::get("/readyz").body(Vec::new())?;
-        self.client.request_text(request).await?;
-        Ok(())
+        self.read("/readyz").await.map(drop)
+    }
+
+    /// What the API server says at a path of its own, such as `/metrics`.
+    pub async fn read(&self, path: &str) -> Result<String> {
+        Ok(self.client.request_text(http::Request::get(path).body(Vec::new())?).await?)
     }
 
     /// The API of a kind, for example `api("velero.io/v1", "Backup", Some("velero"))`.

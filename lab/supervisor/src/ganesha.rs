@@ -18,6 +18,9 @@ use crate::place::Site;
 use crate::process::{Probe, Process, Stage};
 use crate::root::Root;
 
+/// `Export_Id` of the site's export.
+pub(crate) const EXPORT_ID: u16 = 1;
+
 /// The folder of the server's configuration.
 fn folder(root: &Root, site: Site) -> PathBuf {
     root.place(site).join("ganesha")
@@ -54,7 +57,7 @@ NFSv4 {{
   Grace_Period = 5;
 }}
 EXPORT {{
-  Export_Id = 1;
+  Export_Id = {EXPORT_ID};
   Path = {export};
   Pseudo = {share};
   Access_Type = RW;

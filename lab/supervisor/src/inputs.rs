@@ -34,6 +34,8 @@ pub struct Inputs {
     pub lab_s3: PathBuf,
     /// Leeward's Velero plug-ins.
     pub plugin: PathBuf,
+    /// Leeward's mover.
+    pub mover: PathBuf,
     /// The guests' kernel.
     pub guest_kernel: PathBuf,
     /// The guests' initial file system.
@@ -41,7 +43,7 @@ pub struct Inputs {
 }
 
 /// Programs of the system, by name, and the Debian package that has each.
-const SYSTEM: [(&str, &str); 13] = [
+const SYSTEM: [(&str, &str); 12] = [
     ("ip", "iproute2"),
     ("nsenter", "util-linux"),
     ("setsid", "util-linux"),
@@ -54,7 +56,6 @@ const SYSTEM: [(&str, &str); 13] = [
     ("ganesha.nfsd", "nfs-ganesha nfs-ganesha-vfs"),
     ("sshd", "openssh-server"),
     ("ssh-keygen", "openssh-client"),
-    ("rsync", "rsync"),
 ];
 
 impl Inputs {
@@ -83,6 +84,7 @@ impl Inputs {
             &self.lab_node,
             &self.lab_s3,
             &self.plugin,
+            &self.mover,
             &self.guest_kernel,
             &self.guest_initrd,
         ];

@@ -20,7 +20,7 @@ use crate::secrets::Secrets;
 use crate::sweep::sweep;
 use crate::topology::Topology;
 use crate::velero::{PluginSet, VeleroBuild};
-use crate::{network, objects, probe, sshd, start, velero};
+use crate::{mover, network, objects, probe, sshd, start, velero};
 
 /// A lab that is up. It goes on running when this is dropped and when the program ends; only [`Lab::down`] ends it.
 #[derive(Debug, Clone)]
@@ -176,6 +176,12 @@ impl Lab {
     /// The words in front of a command that is to run at a site's file server.
     pub fn ssh(&self, site: Site) -> Vec<String> {
         vec!["ssh".into(), "-F".into(), sshd::client_config_file(&self.root).display().to_string(), site.name().into()]
+    }
+
+    /// The words that are Leeward's mover at a site's file server.
+    pub fn mover(&self, site: Site) -> Vec<String> {
+        let config = mover::config_file(&self.root, site);
+        vec![self.inputs.mover.display().to_string(), "--config".into(), config.display().to_string()]
     }
 
     /// `kubectl` for a site.

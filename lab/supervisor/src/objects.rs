@@ -140,12 +140,19 @@ pub(crate) fn objects(site: Site) -> Vec<Value> {
             "driver": DRIVER,
             "deletionPolicy": "Delete",
         }),
+        json!({
+            "apiVersion": "groupsnapshot.storage.k8s.io/v1",
+            "kind": "VolumeGroupSnapshotClass",
+            "metadata": { "name": CLASS },
+            "driver": DRIVER,
+            "deletionPolicy": "Delete",
+        }),
     ]
 }
 
 /// The CSI driver's name.
 pub const DRIVER: &str = "nfs.csi.k8s.io";
-/// The name of the StorageClass and of the VolumeSnapshotClass.
+/// The name of the StorageClass, of the VolumeSnapshotClass and of the VolumeGroupSnapshotClass.
 pub const CLASS: &str = "nfs-csi";
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::root::Root;
 use crate::secrets::Secrets;
 use crate::topology::Topology;
 use crate::velero::PluginSet;
-use crate::{export, ganesha, network, objects, probe, rsyncd, site, sshd, velero};
+use crate::{export, ganesha, mover, network, objects, probe, site, sshd, velero};
 
 /// How long a site may take until Velero has seen its backup location.
 const VELERO_LIMIT: Duration = Duration::from_secs(90);
@@ -28,6 +28,7 @@ pub(crate) async fn all(root: &Root, inputs: &Inputs, secrets: &Secrets, progres
     progress.step(None, "making the network");
     network::create(root).await?;
     sshd::prepare_client(root).await?;
+    mover::prepare(root)?;
     let start = Start {
         root,
         inputs,
@@ -89,7 +90,6 @@ impl Start<'_> {
         let files = async {
             ganesha::prepare(self.root, site)?;
             sshd::prepare(self.root, site)?;
-            rsyncd::prepare(self.root, site)?;
             velero::link(self.root, site, &self.inputs.velero, &self.inputs.velero_plugin_for_aws)?;
             velero::prepare(self.root, site, self.inputs, &PluginSet::Leeward, self.secrets)
         };

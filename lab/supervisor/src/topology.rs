@@ -12,7 +12,7 @@ use crate::process::{Probe, Process, Stage, Stop};
 use crate::root::Root;
 use crate::secrets::Secrets;
 use crate::site::{API_PORT, certs};
-use crate::{ganesha, rsyncd, sshd, velero};
+use crate::{ganesha, mover, sshd, velero};
 
 /// All processes of a lab.
 #[derive(Debug, Clone, Serialize)]
@@ -28,7 +28,7 @@ impl Topology {
         for site in Site::ALL {
             let mut own = vec![etcd(root, site), apiserver(root, inputs, site), controller_manager(root, inputs, site)];
             own.extend(ganesha::processes(root, site));
-            own.extend([sshd::process(root, site), rsyncd::process(root, site), velero::process(root, site)]);
+            own.extend([sshd::process(root, site), mover::process(root, inputs, site), velero::process(root, site)]);
             own.push(virt_controller(root, inputs, site));
             own.extend(csi(root, inputs, site));
             own.push(node(root, inputs, site));
@@ -143,14 +143,17 @@ fn csi(root: &Root, inputs: &Inputs, site: Site) -> [Process; 4] {
             .args([format!("--kubeconfig={}", text(&root.kubeconfig(site)))])
             .args(["--leader-election=false", "--kube-api-qps=100", "--kube-api-burst=200", "--retry-interval-max=5s"])
     };
+    // Off by default, though its API is v1.
+    let groups = |process: Process| process.args(["--feature-gates=CSIVolumeGroupSnapshot=true"]);
     let address = format!("--csi-address={}", text(&socket));
     let with_driver = |process: Process| process.args([address.as_str(), "--timeout=60s", "--extra-create-metadata"]);
-    let snapshots = Process { stage: Stage::Workers, ..sidecar("snapshot-controller", &inputs.snapshot_controller) };
+    let snapshots =
+        Process { stage: Stage::Workers, ..groups(sidecar("snapshot-controller", &inputs.snapshot_controller)) };
     [
         driver,
         snapshots,
         with_driver(sidecar("csi-provisioner", &inputs.csi_provisioner)),
-        with_driver(sidecar("csi-snapshotter", &inputs.csi_snapshotter)),
+        groups(with_driver(sidecar("csi-snapshotter", &inputs.csi_snapshotter))),
     ]
 }
 
@@ -183,6 +186,7 @@ mod tests {
             lab_node: part("lab-node"),
             lab_s3: part("lab-s3"),
             plugin: part("leeward-velero-plugin"),
+            mover: part("leeward-mover"),
             guest_kernel: part("vmlinuz"),
             guest_initrd: part("guest.cpio.gz"),
         };

@@ -225,7 +225,7 @@ mod tests {
             "kube": "/k", "velero": "/18/velero", "velero_plugin_for_aws": "/18/aws", "virt_controller": "/v",
             "snapshot_controller": "/s", "csi_snapshotter": "/s", "csi_provisioner": "/p",
             "crds": ["/18/velero.yaml", "/csi/snapshot.yaml"],
-            "lab_csi": "/c", "lab_node": "/n", "lab_s3": "/3", "plugin": "/l", "guest_kernel": "/g", "guest_initrd": "/i",
+            "lab_csi": "/c", "lab_node": "/n", "lab_s3": "/3", "plugin": "/l", "mover": "/m", "guest_kernel": "/g", "guest_initrd": "/i",
         }))
         .unwrap();
         let build = VeleroBuild {

@@ -33,7 +33,7 @@ fn blocks<'a>(page: &'a str, fence: &'a str) -> impl Iterator<Item = &'a str> {
 
 /// Mappings with the documents of their tables.
 pub(super) fn mapping() -> Result<Vec<Vec<u8>>> {
-    let page = fs_err::read_to_string(repository().join("docs/reference/site-mapping.md"))?;
+    let page = fs_err::read_to_string(repository().join("docs/reference/mapping.md"))?;
     let mut seeds: Vec<_> = blocks(&page, "yaml mapping\n").map(|block| block.as_bytes().to_vec()).collect();
     seeds.extend(CONFIG_MAPS.map(|text| text.as_bytes().to_vec()));
     for (_, case) in cases()? {
@@ -77,26 +77,12 @@ pub(super) fn wire(methods: [(&str, &str); 17]) -> Result<Vec<Vec<u8>>> {
         for (_, volume) in volumes.iter().step_by(20) {
             let mut seed = vec![u8::try_from(number)?];
             for (field, bytes) in [(1, action.as_bytes()), (2, volume), (3, run), (4, volume)] {
-                seed.push(field << 3 | 2);
-                length(&mut seed, bytes.len());
-                seed.extend(bytes);
+                seed.extend(super::target::field(field, bytes));
             }
             seeds.push(seed);
         }
     }
     Ok(seeds)
-}
-
-/// As protobuf writes a length: seven bits a byte, the last one without the eighth.
-fn length(into: &mut Vec<u8>, mut length: usize) {
-    loop {
-        let [low, ..] = length.to_le_bytes();
-        length >>= 7;
-        into.push(if length > 0 { low | 0x80 } else { low });
-        if length == 0 {
-            return;
-        }
-    }
 }
 
 /// The words of the seeds, the most frequent first, as libFuzzer reads them.

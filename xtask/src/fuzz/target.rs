@@ -3,6 +3,8 @@
 //!
 //! A panic is a finding, an endless loop too, and so is what breaks one of the laws that are asserted here.
 
+mod link;
+mod mover;
 mod wire;
 
 use leeward_model::address::VolumeAddress;
@@ -16,7 +18,11 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 #[allow(unused_imports, reason = "each program needs one of them")]
-pub(crate) use wire::{METHODS, wire};
+pub(crate) use self::{
+    link::{BEGIN, CALLS, CONVERSATION, MESSAGE, field, link, varint},
+    mover::{journal, manifest, order, request},
+    wire::{METHODS, wire},
+};
 
 /// Golden cases: a mapping in each folder below a profile's.
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crates/leeward-model/tests/profiles");

@@ -130,7 +130,7 @@ impl v1::RestoreItemAction for Looks {
 
 /// Bytes as they are.
 #[derive(Default)]
-struct Plain;
+pub(super) struct Plain;
 
 impl Codec for Plain {
     type Encode = Bytes;

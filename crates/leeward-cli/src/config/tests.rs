@@ -16,8 +16,6 @@ storage:
         export: /export
         path: /srv/export
         control: [env]
-        rsync: rsync://10.0.0.1/leeward
-        ganesha: { config: /etc/g.conf, pidFile: /run/g.pid, exportId: 1 }
       west: *nfs
 groups:
   shop:
@@ -39,13 +37,17 @@ const KUBECONFIG: &str = "apiVersion: v1\nkind: Config\nclusters: []\ncontexts: 
 
 fn load_text(config: &str) -> Result<Loaded, String> {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("leeward.yaml");
-    std::fs::write(&path, config).unwrap();
     std::fs::write(folder.path().join("mapping.yaml"), MAPPING).unwrap();
+    load_in(folder.path(), config)
+}
+
+fn load_in(folder: &Path, config: &str) -> Result<Loaded, String> {
+    let path = folder.join("leeward.yaml");
+    std::fs::write(&path, config).unwrap();
     for site in ["east", "west"] {
-        std::fs::write(folder.path().join(format!("{site}.kubeconfig")), KUBECONFIG).unwrap();
+        std::fs::write(folder.join(format!("{site}.kubeconfig")), KUBECONFIG).unwrap();
     }
-    load(&path).map_err(|error| error.to_string().replace(&folder.path().display().to_string(), "."))
+    load(&path).map_err(|error| error.to_string().replace(&folder.display().to_string(), "."))
 }
 
 #[test]
@@ -55,11 +57,36 @@ fn a_good_file_loads() {
     assert_eq!(loaded.kubeconfigs.len(), 2);
 }
 
+/// The tables that the mapping takes from files beside it.
+fn with_tables(files: &[&str]) -> Result<Loaded, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let rule =
+        "  - name: disks\n    east: { inTree: fc }\n    west: { inTree: fc }\n    table: { parts: [wwid], from: [";
+    std::fs::write(folder.path().join("mapping.yaml"), format!("{MAPPING}{rule}{}] }}\n", files.join(", "))).unwrap();
+    for (number, file) in files.iter().enumerate() {
+        let file = folder.path().join(file);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, format!("east,west\n3600a{number},3600b{number}\n")).unwrap();
+    }
+    load_in(folder.path(), GOOD)
+}
+
+#[test]
+fn tables_beside_the_mapping_go_to_the_plug_ins_with_it() {
+    let loaded = with_tables(&["own.csv", "luns-1/rows.csv"]).unwrap();
+    let names: Vec<_> = loaded.publication.tables.keys().map(String::as_str).collect();
+    assert_eq!(names, ["luns-1/rows.csv", "own.csv"]);
+    assert_eq!(loaded.publication.tables["own.csv"], "east,west\n3600a0,3600b0\n");
+    let error = with_tables(&["tables/of/east.csv"]).unwrap_err();
+    assert!(error.contains("line 7, ") && error.contains("mapping: the table \"tables/of/east.csv\""), "{error}");
+    assert!(error.contains("CONFIGMAP/KEY") && error.contains("[LW-0503]"), "{error}");
+}
+
 #[test]
 fn what_is_wrong_is_named_with_its_line_and_field() {
     let cases = [
-        ("home: east", "hoem: east", "line 22", "hoem"),
-        ("home: east", "home: esat", "line 22", "groups.shop.home: there is no site esat; the sites are east, west"),
+        ("home: east", "hoem: east", "line 20", "hoem"),
+        ("home: east", "home: esat", "line 20", "groups.shop.home: there is no site esat; the sites are east, west"),
         (
             "kubeconfig: west.kubeconfig",
             "kubeconfig: nowhere",
@@ -67,10 +94,11 @@ fn what_is_wrong_is_named_with_its_line_and_field() {
             "sites.west.kubeconfig: ./nowhere cannot be used",
         ),
         ("prefix: leeward,", "prefix: velero/leeward,", "line 6", "objectStore.prefix"),
-        ("      west: *nfs", "      wets: *nfs", "line 18", "storage.nfs.sites.wets"),
+        ("      west: *nfs", "      wets: *nfs", "line 16", "storage.nfs.sites.wets"),
+        ("[env]\n", "[env]\n        ganesha: { exportId: 1 }\n", "line 1", "/etc/leeward/mover.yaml"),
         ("kind: LeewardConfig", "kind: Config", "line 2", "kind: must be LeewardConfig"),
-        ("namespaces: [shop]", "namespaces: [Shop]", "line 21", "\"Shop\" is not a valid name"),
-        ("    home: east\n", "    home: east\n    priorities: { db: 9 }\n", "line 23", "9 is not a priority"),
+        ("namespaces: [shop]", "namespaces: [Shop]", "line 19", "\"Shop\" is not a valid name"),
+        ("    home: east\n", "    home: east\n    priorities: { db: 9 }\n", "line 21", "9 is not a priority"),
     ];
     for (from, to, line, field) in cases {
         let error = load_text(&GOOD.replace(from, to)).unwrap_err();

@@ -11,6 +11,7 @@ use leeward_model::{
     address::VolumeAddress,
     claim, keys,
     mapping::Mapping,
+    naming,
     plan::{Copy, Plan, VolumePlan, observed::ObjectRef},
     run::Step,
 };
@@ -127,6 +128,7 @@ impl SitesPerformer<'_> {
             base: plan.base.clone(),
             from: plan.source.clone(),
             to: plan.target.clone(),
+            epoch: plan.epoch,
             volumes,
             carried,
         };
@@ -238,15 +240,16 @@ impl SitesPerformer<'_> {
     }
 }
 
-fn snapshot_name(plan: &Plan, volume: &VolumePlan) -> String {
-    format!("{}-{}", volume.claim.name, plan.point)
+/// Of a volume's snapshot, and of the claim that the plug-in promotes it to.
+fn made_name(plan: &Plan, volume: &VolumePlan) -> String {
+    naming::made_from(&volume.claim.name, plan.point.as_str())
 }
 
 fn snapshot(plan: &Plan, volume: &VolumePlan, class: &str) -> Value {
     json!({
         "apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot",
         "metadata": {
-            "name": snapshot_name(plan, volume), "namespace": volume.claim.namespace.as_str(),
+            "name": made_name(plan, volume), "namespace": volume.claim.namespace.as_str(),
             "labels": {keys::RECOVERY_POINT: plan.point.as_str(), keys::GROUP: plan.group.as_str()},
         },
         "spec": {"volumeSnapshotClassName": class, "source": {"persistentVolumeClaimName": volume.claim.name}},
@@ -254,7 +257,7 @@ fn snapshot(plan: &Plan, volume: &VolumePlan, class: &str) -> Value {
 }
 
 async fn snapshot_moment(site: &Site, plan: &Plan, volume: &VolumePlan) -> Result<jiff::Timestamp, StepError> {
-    let name = snapshot_name(plan, volume);
+    let name = made_name(plan, volume);
     let namespace = Some(volume.claim.namespace.as_str());
     let is_ready = |object: Option<&Value>| {
         object.and_then(|object| object.pointer("/status/readyToUse")).and_then(Value::as_bool) == Some(true)
@@ -284,7 +287,7 @@ async fn promoted_address(
     plan: &Plan,
     volume: &VolumePlan,
 ) -> Result<VolumeAddress, StepError> {
-    let name = format!("{}-{}", volume.claim.name, plan.point);
+    let name = made_name(plan, volume);
     let wrong = |object: String, problem: &str| SiteError::Wrong {
         site: site.name.clone(),
         object,

@@ -160,6 +160,7 @@ fn own_disks(plan: &Plan, base: Option<&PointManifest>, stopped: jiff::Timestamp
         base: base.map(|manifest| manifest.point.clone()),
         from: plan.source.clone(),
         to: plan.source.clone(),
+        epoch: plan.epoch,
         volumes: disks
             .map(|volume| SyncVolume { seed: Some(volume.before.clone()), ..live(volume, stopped) })
             .collect(),

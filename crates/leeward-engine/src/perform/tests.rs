@@ -13,6 +13,7 @@ use leeward_storage::{
     Consistency, StorageError, SyncRequest, SyncVolume,
     fake::{Fault, InMemory, Verb, WriteRefused},
 };
+use serde_json::json;
 
 const MAPPING: &str = "apiVersion: leeward.io/v1alpha1\nkind: SiteMapping\nsites: [east, west]\nrules:\n  - name: nas\n    east: { nfs: { server: 10.77.0.1, path: /export } }\n    west: { nfs: { server: 10.77.0.2, path: /vault } }\n";
 const DISK: &str = "disk.img";
@@ -21,6 +22,7 @@ struct Bed {
     world: World,
     storage: InMemory,
     mapping: Mapping,
+    publication: Publication,
     group: GroupSpec,
     sites: BTreeMap<SiteName, Site>,
 }
@@ -32,6 +34,7 @@ impl Bed {
             world: World::default(),
             storage: InMemory::new([site("east"), site("west")]),
             mapping: Mapping::parse(MAPPING).unwrap(),
+            publication: Publication::default(),
             group: GroupSpec {
                 namespaces: Vec::new(),
                 match_labels: BTreeMap::new(),
@@ -51,6 +54,7 @@ impl Bed {
             base: None,
             from: site("east"),
             to: site("west"),
+            epoch: Epoch(1),
             volumes: vec![SyncVolume {
                 key: volume.pv.clone(),
                 source: volume.before.clone(),
@@ -84,7 +88,7 @@ impl Bed {
             sites: &self.sites,
             storage: &self.storage,
             state,
-            mapping: (&self.mapping, MAPPING),
+            mapping: (&self.mapping, &self.publication),
             group: &self.group,
             listener: &Deaf,
             clock,

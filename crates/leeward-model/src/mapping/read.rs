@@ -10,12 +10,13 @@ use crate::name::SiteName;
 use crate::profile::{self, Profile};
 use std::sync::Arc;
 
-pub(super) const DOCUMENT: [&str; 10] = [
+pub(super) const DOCUMENT: [&str; 11] = [
     "apiVersion",
     "kind",
     "sites",
     "rules",
     "storageClasses",
+    "networks",
     "secrets",
     "reclaimPolicy",
     "nodeAffinity",
@@ -100,6 +101,15 @@ impl Reader {
         );
         let storage_classes =
             self.pairs(&fields, class, &sites, "an earlier pair has this class, so there would be two ways for it");
+        let network = (
+            "networks",
+            "a list of pairs of NetworkAttachmentDefinitions",
+            "`namespace/name` of the NetworkAttachmentDefinition at that site",
+            "a network is `namespace/name`",
+        );
+        let networks =
+            self.pairs(&fields, network, &sites, "an earlier pair has this network, so there would be two ways for it");
+        self.in_namespaces(&fields, network, &sites);
         let secret = (
             "secrets",
             "a list of pairs of secrets",
@@ -108,12 +118,7 @@ impl Reader {
         );
         let secrets =
             self.pairs(&fields, secret, &sites, "an earlier pair has this secret, so there would be two ways for it");
-        for (node, text) in self.pair_texts(&fields, "secrets", &sites) {
-            if !text.split_once('/').is_some_and(|(ns, name)| !ns.is_empty() && !name.is_empty() && !name.contains('/'))
-            {
-                self.value(&node, &text, "a secret is `namespace/name`");
-            }
-        }
+        self.in_namespaces(&fields, secret, &sites);
         let reclaim_policy = match named(&fields, "reclaimPolicy") {
             Some(field) => self.reclaim_policy(&field.value),
             None => ReclaimPolicy::default(),
@@ -129,6 +134,7 @@ impl Reader {
             rules: rules.into_iter().map(|r| r.rule).collect(),
             sites,
             storage_classes,
+            networks,
             secrets,
             reclaim_policy,
             node_affinity: node_affinity.unwrap_or_default(),
@@ -244,6 +250,16 @@ impl Reader {
             pairs.0.push(row);
         }
         pairs
+    }
+
+    /// Notes every name of the pairs `key` that is not `namespace/name`.
+    fn in_namespaces(&mut self, fields: &[Field<'_>], (key, _, _, form): (&str, &str, &str, &str), sites: &[SiteName]) {
+        let good = |part: &str| !part.is_empty() && !part.contains(['/', ' ', ',', '@']);
+        for (node, text) in self.pair_texts(fields, key, sites) {
+            if !text.split_once('/').is_some_and(|(namespace, name)| good(namespace) && good(name)) {
+                self.value(&node, &text, form);
+            }
+        }
     }
 
     fn pair_texts<'a>(&mut self, fields: &[Field<'a>], key: &str, sites: &[SiteName]) -> Vec<(Node<'a>, String)> {

@@ -18,26 +18,34 @@ pub struct SiteMapping {
     /// `SiteMapping`.
     #[schemars(extend("const" = KIND))]
     pub kind: String,
-    /// The names of the sites, two or more.
+    /// The names of the sites, two or more: lower-case letters, digits, `-`; at most 32 characters; not the name of a
+    /// rule's field.
     #[schemars(extend("uniqueItems" = true, "minItems" = 2))]
     pub sites: Vec<SiteName>,
     /// Which storage of one site is which storage of the others. Where several rules cover a volume they must agree.
     #[schemars(length(min = 1))]
     pub rules: Vec<RuleSpec>,
-    /// Pairs of storage class names, by site. A class without a pair has the same name at all sites.
+    /// What storage classes are called at each site. A class that is not here has the same name at all sites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub storage_classes: Vec<ClassPair>,
-    /// Pairs of the secrets that volumes name, `namespace/name`, by site. A secret without a pair has the same name.
+    /// What NetworkAttachmentDefinitions are called at each site, `namespace/name`. A network that is not here has the same
+    /// name at all sites.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<ClassPair>,
+    /// What the secrets that volumes name are called at each site, `namespace/name`. A secret that is not here has the same
+    /// name at all sites.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<ClassPair>,
-    /// The reclaim policy of restored volumes: `Retain` if left out.
+    /// The reclaim policy of restored volumes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = ReclaimPolicy::default()))]
     pub reclaim_policy: Option<ReclaimPolicy>,
-    /// Node affinity and topology labels that no profile maps: `drop`, `keep`, or a list by key. An error if left out.
+    /// Node affinity and topology labels that no profile maps: for all the same, or a list by key. Left out, an expression
+    /// or label with values that no profile maps is an error (LW-0138).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<NodeAffinitySpec>")]
     pub node_affinity: Option<Value>,
-    /// Volumes that cannot be at another site and stay out, instead of being an error.
+    /// Volumes that cannot be at another site and stay out. Those that are not named here are an error (LW-0136).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skip: Vec<SkipSpec>,
     /// Driver profiles besides those that Leeward brings. One of the same name replaces Leeward's.
@@ -59,8 +67,23 @@ pub struct ClassPair(pub BTreeMap<SiteName, String>);
 enum NodeAffinitySpec {
     /// For all keys.
     All(UnmappedSpec),
-    /// By key: `key` with a value for each site, or with a `policy`.
-    Keys(Vec<BTreeMap<String, String>>),
+    /// By key.
+    Keys(Vec<NodeAffinityKeySpec>),
+}
+
+/// One key of expressions and labels: a value of it at each site, or what becomes of all of its values.
+#[derive(JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = SitesBesideFields("The value there."))]
+#[expect(dead_code, reason = "only its schema is used")]
+struct NodeAffinityKeySpec {
+    /// The key; `*` for all others. A key with several values has several entries.
+    key: String,
+    /// What becomes of values that no entry of the key has.
+    policy: Option<UnmappedSpec>,
+    /// The value at each site.
+    #[serde(flatten)]
+    values: BTreeMap<SiteName, String>,
 }
 
 /// What becomes of expressions and labels that nothing maps.
@@ -90,11 +113,12 @@ pub struct SkipSpec {
 /// One rule: storage at one site and its copy at others, under the sites' names.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("minProperties" = 3), transform = sides_beside_fields)]
+#[schemars(extend("minProperties" = 3), transform = SitesBesideFields("The rule's side there; a rule has two or more."))]
 pub struct RuleSpec {
     /// The rule's name, unique in the mapping; reports and errors use it.
     pub name: String,
-    /// Parts that are the same at all of the rule's sites.
+    /// Parts that are the same at all of the rule's sites. A volume whose every part is kept is covered and keeps its
+    /// address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keep: Vec<String>,
     /// Pairs of parts that change places: the local and the remote half of a metro volume.
@@ -153,6 +177,7 @@ pub struct SideSpec {
 /// A directory of an NFS server, with everything in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "NFS directory")]
 pub struct NfsSpec {
     /// The file server as the volumes name it: an IP address or a host name. It is compared, never resolved.
     pub server: String,
@@ -215,7 +240,7 @@ pub struct EditSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProfileSpec {
-    /// Its name.
+    /// The profile's name; a rule's side says it where several profiles read one driver.
     pub name: String,
     /// The CSI driver's name, or several.
     #[serde(default)]
@@ -236,8 +261,9 @@ pub struct ProfileSpec {
     pub parts: BTreeMap<String, Option<PartSpec>>,
     /// Every place that says a part.
     pub places: Vec<PlaceSpec>,
-    /// Whether secret references go through the mapping's pairs; true if left out.
+    /// Whether secret references go through the mapping's `secrets`.
     #[serde(default)]
+    #[schemars(extend("default" = true))]
     pub secrets: Option<bool>,
     /// Keys of node affinity and labels that hold parts.
     #[serde(default)]
@@ -252,12 +278,12 @@ pub struct ProfileSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WhenSpec {
-    /// JSON pointer.
+    /// JSON pointer of the field.
     pub at: String,
-    /// The texts.
+    /// The texts, of which the field has one.
     #[schemars(with = "Option<OneOrMany<String>>")]
     pub is: Vec<String>,
-    /// Whether volumes without the field are meant.
+    /// Whether volumes without the field are meant too.
     #[serde(default)]
     pub absent: bool,
 }
@@ -266,11 +292,12 @@ pub struct WhenSpec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PartSpec {
-    /// How it is compared and mapped: `equal` if left out, `caseless`, `host`, `path`, `keep`.
+    /// How it is compared and mapped: byte for byte, without regard to ASCII case, as a server's name or address, by prefix
+    /// on whole folders, or as the same at all sites unless a rule says otherwise.
     #[serde(default)]
-    #[schemars(extend("enum" = ["equal", "caseless", "host", "path", "keep"]))]
+    #[schemars(extend("enum" = ["equal", "caseless", "host", "path", "keep"], "default" = "equal"))]
     pub maps: Option<String>,
-    /// Whether each volume has its own.
+    /// Whether each volume has its own; a proposed rule then has it in a table.
     #[serde(default)]
     pub per_volume: bool,
 }
@@ -322,6 +349,7 @@ impl SiteMapping {
             sites: sites.into(),
             rules: Vec::new(),
             storage_classes: Vec::new(),
+            networks: Vec::new(),
             secrets: Vec::new(),
             reclaim_policy: None,
             node_affinity: None,
@@ -331,12 +359,18 @@ impl SiteMapping {
     }
 }
 
-/// schemars says "whatever looks like a site's name is a side", and so do the rule's own fields.
-fn sides_beside_fields(rule: &mut schemars::Schema) {
-    if let Some(Value::Object(patterns)) = rule.remove("patternProperties")
-        && let Some((_, side)) = patterns.into_iter().next()
-    {
-        rule.insert("additionalProperties".to_owned(), side);
+/// schemars says "whatever looks like a site's name is a side", and so do the type's own fields. Nor does it say what the
+/// sides are, for they are a map without a name; this says it.
+struct SitesBesideFields(&'static str);
+
+impl schemars::transform::Transform for SitesBesideFields {
+    fn transform(&mut self, schema: &mut schemars::Schema) {
+        if let Some(Value::Object(patterns)) = schema.remove("patternProperties")
+            && let Some((_, Value::Object(mut side))) = patterns.into_iter().next()
+        {
+            side.insert("description".to_owned(), self.0.into());
+            schema.insert("additionalProperties".to_owned(), side.into());
+        }
     }
 }
 

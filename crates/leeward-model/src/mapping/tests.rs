@@ -144,7 +144,7 @@ storageClasses:
         faults(document),
         [
             "1:13 apiVersion: \"v1\": must be leeward.io/v1alpha1 [LW-0122]",
-            "4:1 extra: there is no field of this name here; known are apiVersion, kind, sites, rules, storageClasses, secrets, reclaimPolicy, nodeAffinity, skip, profiles [LW-0121]",
+            "4:1 extra: there is no field of this name here; known are apiVersion, kind, sites, rules, storageClasses, networks, secrets, reclaimPolicy, nodeAffinity, skip, profiles [LW-0121]",
             "6:5 rules[0].west: missing; a rule has a side for each site, or it would have no way back [LW-0121]",
             "7:44 rules[0].east.nfs.path: \"export\": it must start with '/' [LW-0122]",
             "8:5 rules[0].wst: \"wst\" is not one of the sites \"east\" and \"west\"; correct the name, or add the site to `sites` [LW-0123]",
@@ -207,6 +207,29 @@ fn storage_classes_go_both_ways() {
 }
 
 #[test]
+fn networks_go_both_ways() {
+    let pairs = "networks:\n  - { east: shop/own, west: nets/lan }\n";
+    let mapping = Mapping::parse(&format!("{HEAD}rules:\n{NAS}{pairs}")).unwrap();
+    let network = |network: &str, from: &str, to: &str| mapping.network(network, &site(from), &site(to));
+    assert_eq!(network("shop/own", "east", "west").unwrap(), "nets/lan");
+    assert_eq!(network("nets/lan", "west", "east").unwrap(), "shop/own");
+    assert_eq!(network("shop/other", "east", "west").unwrap(), "shop/other");
+    assert_eq!(network("nets/lan", "east", "east").unwrap(), "nets/lan");
+    let text = network("nets/lan", "east", "west").unwrap_err().to_string();
+    assert!(text.contains("shop/own") && text.ends_with("[LW-0180]"), "{text}");
+    assert!(network("shop/own", "east", "north").is_err());
+    assert!(mapping.maps_networks() && !Mapping::parse(&format!("{HEAD}rules:\n{NAS}")).unwrap().maps_networks());
+    for (bad, field) in [
+        ("own", "networks[0].west: \"own\": a network is `namespace/name` [LW-0122]"),
+        ("a/b/c", "networks[0].west: \"a/b/c\": a network is `namespace/name` [LW-0122]"),
+        ("''", "networks[0].west: \"\": a network is `namespace/name` [LW-0122]"),
+    ] {
+        let faults = faults(&format!("{HEAD}rules:\n{NAS}{}", pairs.replace("nets/lan", bad)));
+        assert!(faults.iter().any(|fault| fault.ends_with(field)), "{faults:?}");
+    }
+}
+
+#[test]
 fn the_schema_has_the_fields_that_are_read() {
     fn fields<'a>(schema: &'a serde_json::Value, pointer: &str) -> Vec<&'a str> {
         schema.pointer(pointer).unwrap().as_object().unwrap().keys().map(String::as_str).collect()
@@ -216,6 +239,8 @@ fn the_schema_has_the_fields_that_are_read() {
     assert_eq!(fields(&schema, "/$defs/RuleSpec/properties"), rule::FIELDS);
     assert_eq!(fields(&schema, "/$defs/SideSpec/properties"), rule::SIDE);
     assert_eq!(fields(&schema, "/$defs/NfsSpec/properties"), rule::NFS);
+    assert_eq!(fields(&schema, "/$defs/TableSpec/properties"), tables::TABLE);
+    assert_eq!(fields(&schema, "/$defs/NodeAffinityKeySpec/properties"), policy::FIELDS);
     assert_eq!(schema.pointer("/additionalProperties").unwrap(), false);
     insta::assert_json_snapshot!("schema", schema);
 }

@@ -160,3 +160,15 @@ fn what_could_not_be_read_where_it_lands_is_refused() {
     pv["spec"]["csi"]["volumeHandle"] = "an-identifier".into();
     assert_eq!(west(&pv).pv["spec"]["csi"]["volumeHandle"], "an-identifier");
 }
+
+#[test]
+fn a_volume_that_nothing_could_be_noted_on_is_refused() {
+    for pointer in ["/metadata", "/metadata/annotations"] {
+        let mut pv = csi_pv();
+        *pv.pointer_mut(pointer).unwrap() = "text".into();
+        let text = fault(&pv);
+        assert!(text.contains("LW-0112") && text.contains("metadata.annotations"), "{text}");
+        *pv.pointer_mut(pointer).unwrap() = Value::Null;
+        assert_eq!(json::annotation(&west(&pv).pv, keys::SITE), Some("west"));
+    }
+}

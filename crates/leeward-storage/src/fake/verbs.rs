@@ -37,6 +37,15 @@ impl StorageAdapter for InMemory {
             entered.at(Fault::After)?;
             return Ok(manifest);
         }
+        let ours = entered.here()?.points.values().filter(|stored| stored.manifest.group == request.group);
+        if let Some(newest) = ours.map(|stored| stored.epoch).max().filter(|newest| *newest > request.epoch) {
+            return Err(StorageError::OldEpoch {
+                site: request.to.clone(),
+                group: request.group.clone(),
+                asked: request.epoch,
+                reason: format!("it has a point of epoch {newest}"),
+            });
+        }
         let (mut manifests, mut volumes) = (Vec::new(), BTreeMap::new());
         for key in &request.carried {
             let missing = |base: &str| StorageError::CarriedMissing {
@@ -89,7 +98,7 @@ impl StorageAdapter for InMemory {
             to: request.to.clone(),
             volumes: manifests,
         };
-        entered.here()?.points.insert(id, Stored { manifest: manifest.clone(), volumes });
+        entered.here()?.points.insert(id, Stored { manifest: manifest.clone(), epoch: request.epoch, volumes });
         entered.at(Fault::After)?;
         Ok(manifest)
     }

@@ -7,14 +7,13 @@
 //!     export: /export
 //!     path: /srv/nfs/export
 //!     control: [ssh, -o, BatchMode=yes, -o, ConnectTimeout=5, root@10.77.0.1]
-//!     rsync: rsync://10.77.0.1/leeward
-//!     ganesha: { config: /etc/ganesha/ganesha.conf, pidFile: /run/ganesha.pid, exportId: 1 }
+//!     mover: [leeward-mover, --config, /etc/leeward/mover.yaml]
 //! ```
 
 use crate::StorageError;
 use leeward_model::{directory::Directory, name::SiteName, server::Server};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use std::{collections::BTreeMap, path::PathBuf};
 
 /// The NFS adapter's configuration.
@@ -28,37 +27,58 @@ pub struct StorageConfig {
     pub timeouts: Timeouts,
 }
 
-/// One site's file server: a Linux machine with GNU coreutils, findutils, `flock`, rsync and libnfs's `nfs-cp`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// One site's file server: a Linux machine with `leeward-mover`, GNU coreutils, findutils and libnfs's tools.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NfsSite {
     /// The server as PersistentVolumes name it.
     pub server: String,
     /// The directory as exported, e.g. `/export`.
     pub export: String,
-    /// The same directory on the file server itself; best on a file system with reflinks (XFS, btrfs), where a recovery
-    /// point costs only what changed.
+    /// The same directory on the file server itself; best on a file system with reflinks (XFS, btrfs), where each recovery
+    /// point is a plain copy that costs only what changed.
     pub path: PathBuf,
     /// The command that runs a program at the file server, e.g. `[ssh, -o, BatchMode=yes, root@10.77.0.1]`. `sh -s` is
     /// appended to it and the script is sent on stdin.
     pub control: Vec<String>,
-    /// rsync daemon module that is the export's directory, writable, as the other site's file server reaches it, e.g.
-    /// `rsync://10.77.0.2/leeward`.
-    pub rsync: String,
-    /// How to fence the site.
-    pub ganesha: GaneshaControl,
+    /// The command that is Leeward's mover at the file server. Its own configuration there is `/etc/leeward/mover.yaml`, unless
+    /// the words say `--config` and another.
+    #[serde(default = "mover")]
+    pub mover: Vec<String>,
 }
 
-/// How to make the export of an nfs-ganesha server read-only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct GaneshaControl {
-    /// The server's configuration file, on the file server.
-    pub config: PathBuf,
-    /// The server's pid file, on the file server.
-    pub pid_file: PathBuf,
-    /// `Export_Id` of the site's export in it.
-    pub export_id: u16,
+/// An entry as it may stand in a configuration.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    server: String,
+    export: String,
+    path: PathBuf,
+    control: Vec<String>,
+    #[serde(default = "mover")]
+    mover: Vec<String>,
+    /// Where it was before the mover controlled the NFS server.
+    #[serde(default, rename = "ganesha", deserialize_with = "moved")]
+    _ganesha: (),
+}
+
+impl<'de> Deserialize<'de> for NfsSite {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let Written { server, export, path, control, mover, .. } = Written::deserialize(from)?;
+        Ok(Self { server, export, path, control, mover })
+    }
+}
+
+/// Says where a section has gone.
+fn moved<'de, D: Deserializer<'de>>(_: D) -> Result<(), D::Error> {
+    Err(D::Error::custom(
+        "`ganesha` belongs into the mover's configuration at the file server now, /etc/leeward/mover.yaml: write there \
+         `nfs: { url: nfs://SERVER/EXPORT, ganesha: {…} }` with this section, and remove it here",
+    ))
+}
+
+fn mover() -> Vec<String> {
+    vec!["leeward-mover".to_owned()]
 }
 
 /// How long to wait for what, in seconds.
@@ -101,22 +121,15 @@ impl StorageConfig {
             if let Err(error) = Directory::parse(&nfs.export) {
                 return wrong("export", error.to_string());
             }
-            let files = [
-                ("path", &nfs.path),
-                ("ganesha.config", &nfs.ganesha.config),
-                ("ganesha.pidFile", &nfs.ganesha.pid_file),
-            ];
-            for (field, path) in files {
-                let text = path.to_str().unwrap_or_default();
-                if !text.starts_with('/') || text.chars().any(char::is_control) {
-                    return wrong(field, "it must be an absolute path without control characters".to_owned());
-                }
+            let path = nfs.path.to_str().unwrap_or_default();
+            if !path.starts_with('/') || path.chars().any(char::is_control) {
+                return wrong("path", "it must be an absolute path without control characters".to_owned());
             }
             if nfs.control.is_empty() {
                 return wrong("control", "it must be a command; [env] runs on this machine".to_owned());
             }
-            if !nfs.rsync.starts_with("rsync://") || nfs.rsync.chars().any(char::is_control) {
-                return wrong("rsync", "it must be rsync://server/module".to_owned());
+            if nfs.mover.first().is_none_or(String::is_empty) || nfs.mover.iter().any(|word| word.contains('\0')) {
+                return wrong("mover", "it must be a command, e.g. [leeward-mover]".to_owned());
             }
         }
         let Timeouts { probe_seconds, connect_seconds, stall_seconds, fence_seconds } = self.timeouts;
@@ -137,8 +150,6 @@ mod tests {
     fn good() -> serde_json::Value {
         json!({"sites": {"east": {
             "server": "10.77.0.1", "export": "/export", "path": "/srv/export", "control": ["ssh", "root@10.77.0.1"],
-            "rsync": "rsync://10.77.0.1/leeward",
-            "ganesha": {"config": "/etc/ganesha.conf", "pidFile": "/run/ganesha.pid", "exportId": 1}
         }}})
     }
 
@@ -147,9 +158,14 @@ mod tests {
         let config: StorageConfig = serde_json::from_value(good()).unwrap();
         config.check().unwrap();
         assert_eq!(config.timeouts.probe_seconds, 2);
+        assert_eq!(config.sites.values().next().unwrap().mover, ["leeward-mover"]);
         let mut wrong = good();
         wrong["sites"]["east"]["user"] = json!("root");
         assert!(serde_json::from_value::<StorageConfig>(wrong).is_err());
+        let mut moved = good();
+        moved["sites"]["east"]["ganesha"] = json!({"config": "/c", "pidFile": "/p", "exportId": 1});
+        let said = serde_json::from_value::<StorageConfig>(moved).unwrap_err().to_string();
+        assert!(said.contains("/etc/leeward/mover.yaml"), "{said}");
     }
 
     #[test]
@@ -161,7 +177,9 @@ mod tests {
             ("path", json!("relative")),
             ("path", json!("/a\nb")),
             ("control", json!([])),
-            ("rsync", json!("10.77.0.1::leeward")),
+            ("mover", json!([])),
+            ("mover", json!(["", "x"])),
+            ("mover", json!(["leeward-mover", "a\u{0}b"])),
         ] {
             let mut wrong = good();
             wrong["sites"]["east"][pointer] = value;

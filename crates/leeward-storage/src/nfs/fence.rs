@@ -1,75 +1,43 @@
-//! Fencing a site by making its export read-only, and proving it by a write over NFS.
+//! Fencing a site: its file server's mover makes the export read-only, and proves it by a write over NFS.
 //!
-//! Laws: a proof is a write that the NFS server refused because the file system is read-only, in the server's words; any
-//! other failure proves nothing. A probe that succeeds has left its word in the export's folder, so it cannot have gone to
-//! another export. The configuration is written before the server is told, so that a server that starts again stays fenced.
+//! Law: what proves a fence is the mover's to know ([`leeward_model::mover`]); here nothing but its word for a refused write counts.
 
 use super::{
     NfsAdapter,
-    ganesha::{GaneshaError, read_only, read_write},
+    mover::{Undone, ask_at},
     place::About,
-    remote::{Failure, Pace, Remote},
+    remote::{Pace, Remote},
 };
 use crate::{Access, FenceProof, StorageError, StorageStatus};
-use leeward_model::name::SiteName;
-use std::time::Duration;
-use tokio::time::{Instant, sleep};
+use leeward_model::{
+    mover::{Fenced, Look, Patience, Refusal, RefusalKind, Standing},
+    name::SiteName,
+};
 
-const PROBE: &str = include_str!("scripts/probe.sh");
-const SERVER_READ: &str = include_str!("scripts/server-read.sh");
-const SERVER_WRITE: &str = include_str!("scripts/server-write.sh");
-
-/// Between two probes while waiting for the server to follow its configuration. It tells nobody when it has.
-const BETWEEN_PROBES: Duration = Duration::from_millis(200);
-/// How often an edit is begun again because somebody else changed the file meanwhile.
-const EDITS: u32 = 5;
-
-/// What a probe came to.
-struct Probe {
-    access: Access,
-    /// What the server, or the tool, said.
-    answer: String,
-    free: u64,
-}
+/// The mover's errors of a server that is not seen to do what it was told.
+const UNPROVEN: &str = "LW-0769";
+const NOT_LIFTED: &str = "LW-0770";
+/// Those of a server that cannot be told: it is not known, or not as it must be.
+const NO_SERVER: [&str; 3] = ["LW-0766", "LW-0767", "LW-0768"];
 
 impl NfsAdapter {
-    async fn probe(&self, remote: Remote<'_>) -> Result<Probe, StorageError> {
-        let url = export_url(remote);
-        let word = format!("{}-{}", remote.site, jiff::Timestamp::now().as_nanosecond());
-        let seconds = self.timeouts().probe_seconds.to_string();
-        let words = [remote.top(), &url, &word, &seconds];
-        let output = remote
-            .run("probing the NFS server", Pace::Probe, PROBE, &words)
-            .await
-            .map_err(|failure| self.server_error(remote, failure))?;
-        let text = String::from_utf8_lossy(&output);
-        let mut parts = text.split('\0');
-        let (found, answer) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let answer: Vec<&str> = answer.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let answer = answer.join("; ");
-        let free = parts.next().and_then(|free| free.trim().parse().ok()).unwrap_or(0);
-        let (access, answer) = match found {
-            "written" => (Access::Rw, "a write succeeded".to_owned()),
-            "elsewhere" => {
-                let what =
-                    format!("a write to {url} succeeded, but not in {}: another folder is exported", remote.top());
-                (Access::Unknown, what)
-            }
-            _ if answer.contains("ROFS") => (Access::Ro, answer),
-            _ if answer.is_empty() => (Access::Unknown, format!("no answer within {seconds} s")),
-            _ => (Access::Unknown, answer),
-        };
-        Ok(Probe { access, answer, free })
+    async fn look(&self, remote: Remote<'_>) -> Result<Standing, StorageError> {
+        let about = about(remote, "probing the NFS server");
+        let look = Look { probe_seconds: self.timeouts().probe_seconds, newest: false };
+        ask_at(Pace::Probe, about, "status", &look).await.map_err(|undone| self.undone(about, undone))
+    }
+
+    fn patience(&self) -> Patience {
+        let timeouts = self.timeouts();
+        Patience { seconds: timeouts.fence_seconds, probe_seconds: timeouts.probe_seconds }
     }
 
     pub(super) async fn site_status(&self, site: &SiteName) -> Result<StorageStatus, StorageError> {
-        match self.probe(self.remote(site)?).await {
-            Ok(Probe { access, answer, free }) => Ok(StorageStatus {
-                reachable: true,
-                access,
-                free_bytes: free,
-                detail: (access == Access::Unknown).then_some(answer),
-            }),
+        match self.look(self.remote(site)?).await {
+            Ok(Standing { access, answer, free_bytes, .. }) => {
+                let detail = (access == Access::Unknown).then_some(answer);
+                Ok(StorageStatus { reachable: true, access, free_bytes, detail })
+            }
             Err(StorageError::Unreachable { reason, .. }) => {
                 Ok(StorageStatus { reachable: false, access: Access::Unknown, free_bytes: 0, detail: Some(reason) })
             }
@@ -78,7 +46,7 @@ impl NfsAdapter {
     }
 
     pub(super) async fn probe_fenced(&self, site: &SiteName) -> Result<bool, StorageError> {
-        let Probe { access, answer, .. } = self.probe(self.remote(site)?).await?;
+        let Standing { access, answer, .. } = self.look(self.remote(site)?).await?;
         match access {
             Access::Ro => Ok(true),
             Access::Rw => Ok(false),
@@ -87,92 +55,38 @@ impl NfsAdapter {
     }
 
     pub(super) async fn fence_site(&self, site: &SiteName) -> Result<FenceProof, StorageError> {
-        let remote = self.remote(site)?;
-        // A probe that cannot succeed cannot prove anything by failing.
-        let before = self.probe(remote).await?;
-        let sound = before.access != Access::Unknown;
-        self.edit_server(remote, read_only).await?;
-        let seconds = u64::from(self.timeouts().fence_seconds);
-        let (refused, last) = self.wait_for(remote, Access::Ro).await?;
-        if refused {
-            return Ok(FenceProof { refused_by: last, at: jiff::Timestamp::now() });
-        }
-        let last = if sound { last } else { format!("{last} (and before the fence: {})", before.answer) };
-        Err(StorageError::FenceUnproven { site: site.clone(), seconds, last })
+        let about = about(self.remote(site)?, "fencing");
+        let fenced = ask_at(Pace::Fence, about, "fence", &self.patience()).await;
+        let Fenced { refused_by, at } = fenced.map_err(|undone| self.undone(about, undone))?;
+        Ok(FenceProof { refused_by, at })
     }
 
     pub(super) async fn unfence_site(&self, site: &SiteName) -> Result<(), StorageError> {
-        let remote = self.remote(site)?;
-        self.edit_server(remote, read_write).await?;
+        let about = about(self.remote(site)?, "taking the fence away");
+        let lifted = ask_at(Pace::Fence, about, "unfence", &self.patience()).await;
+        lifted.map_err(|undone| self.undone(about, undone))
+    }
+
+    fn undone(&self, about: About<'_>, undone: Undone) -> StorageError {
+        let site = about.remote.site.clone();
         let seconds = u64::from(self.timeouts().fence_seconds);
-        match self.wait_for(remote, Access::Rw).await? {
-            (true, _) => Ok(()),
-            (false, last) => Err(StorageError::UnfenceUnproven { site: site.clone(), seconds, last }),
+        match undone {
+            Undone::Failed(error) => error,
+            Undone::Refused(Refusal { kind: RefusalKind::Busy, .. }) => {
+                StorageError::Busy { site, group: about.group.to_owned() }
+            }
+            Undone::Refused(Refusal { code, text, .. }) => match code.as_str() {
+                UNPROVEN => StorageError::FenceUnproven { site, seconds, last: text },
+                NOT_LIFTED => StorageError::UnfenceUnproven { site, seconds, last: text },
+                code if NO_SERVER.contains(&code) => StorageError::ServerConfig { site, reason: text },
+                _ => StorageError::Remote { site, doing: about.doing, reason: text },
+            },
         }
     }
+}
 
-    /// Probes until the answer is `wanted` or the fence deadline is over: whether it was, and the last answer.
-    async fn wait_for(&self, remote: Remote<'_>, wanted: Access) -> Result<(bool, String), StorageError> {
-        let deadline = Instant::now() + Duration::from_secs(u64::from(self.timeouts().fence_seconds));
-        loop {
-            let probe = self.probe(remote).await?;
-            if probe.access == wanted {
-                return Ok((true, probe.answer));
-            }
-            if Instant::now() >= deadline {
-                return Ok((false, probe.answer));
-            }
-            sleep(BETWEEN_PROBES).await;
-        }
-    }
-
-    /// Changes the server's configuration, and makes the server read it, also when it already said so.
-    async fn edit_server(
-        &self,
-        remote: Remote<'_>,
-        edit: fn(&str, u16) -> Result<String, GaneshaError>,
-    ) -> Result<(), StorageError> {
-        let ganesha = &remote.nfs.ganesha;
-        // Checked when the configuration was.
-        let config = ganesha.config.to_str().unwrap_or_default();
-        let pid_file = ganesha.pid_file.to_str().unwrap_or_default();
-        let wrong =
-            |reason: String| StorageError::ServerConfig { site: remote.site.clone(), path: config.to_owned(), reason };
-        for _ in 0..EDITS {
-            let read = remote.run("reading the NFS server's configuration", Pace::Probe, SERVER_READ, &[config]).await;
-            let read = String::from_utf8(read.map_err(|failure| self.server_error(remote, failure))?)
-                .map_err(|_| wrong("it is not UTF-8".to_owned()))?;
-            let mut parts = read.split('\0');
-            let (text, sha256) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-            let edited = edit(text, ganesha.export_id).map_err(|error| wrong(error.to_string()))?;
-            let words = [remote.top(), config, sha256, &edited, pid_file];
-            match remote.run("changing the NFS server's configuration", Pace::Work, SERVER_WRITE, &words).await {
-                Ok(_) => return Ok(()),
-                Err(Failure::Said(words)) if words.first().is_some_and(|word| word == "changed") => {}
-                Err(failure) => return Err(self.server_error(remote, failure)),
-            }
-        }
-        Err(wrong("somebody else keeps changing it".to_owned()))
-    }
-
-    fn server_error(&self, remote: Remote<'_>, failure: Failure) -> StorageError {
-        let path = remote.nfs.ganesha.config.to_string_lossy().into_owned();
-        let site = remote.site.clone();
-        if let Failure::Said(words) = &failure {
-            let reason = match words.first().map(String::as_str) {
-                Some("no-config") => Some("it is not there; correct ganesha.config".to_owned()),
-                Some("no-server") => {
-                    let what = words.get(1).map(String::as_str).unwrap_or_default();
-                    Some(format!("the change is written, but the server was not told ({what}); start it, then repeat"))
-                }
-                _ => None,
-            };
-            if let Some(reason) = reason {
-                return StorageError::ServerConfig { site, path, reason };
-            }
-        }
-        About { remote, group: "server", key: "", doing: "controlling the NFS server" }.error(failure)
-    }
+fn about<'a>(remote: Remote<'a>, doing: &'static str) -> About<'a> {
+    About { remote, group: "server", key: "", doing }
 }
 
 /// The export as libnfs's tools take it.
@@ -183,4 +97,90 @@ pub(super) fn export_url(remote: Remote<'_>) -> String {
 /// An IPv6 address as URLs take it.
 fn bracketed(server: &str) -> String {
     if server.contains(':') && !server.starts_with('[') { format!("[{server}]") } else { server.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nfs::config::{NfsSite, StorageConfig, Timeouts};
+    use serde_json::{Value, json};
+
+    /// An adapter whose mover is this shell script; `$1` is the verb.
+    fn adapter(control: &[&str], script: &str) -> (NfsAdapter, SiteName) {
+        let nfs = NfsSite {
+            server: "127.0.0.1".into(),
+            export: "/export".into(),
+            path: "/srv/export".into(),
+            control: control.iter().map(|&word| word.to_owned()).collect(),
+            mover: ["sh", "-c", script, "mover"].map(str::to_owned).to_vec(),
+        };
+        let site = SiteName::parse("east").unwrap();
+        let timeouts = Timeouts { probe_seconds: 1, connect_seconds: 5, stall_seconds: 5, fence_seconds: 4 };
+        (NfsAdapter::new(StorageConfig { sites: [(site.clone(), nfs)].into(), timeouts }).unwrap(), site)
+    }
+
+    fn says(answer: &Value) -> (NfsAdapter, SiteName) {
+        adapter(&["env"], &format!("cat >/dev/null; printf '%s' '{answer}'"))
+    }
+
+    fn refuses(kind: &str, code: &str) -> (NfsAdapter, SiteName) {
+        let refusal = json!({"error": {"kind": kind, "code": code, "text": "so it is"}});
+        adapter(&["env"], &format!("cat >/dev/null; printf '%s' '{refusal}'; exit 1"))
+    }
+
+    #[tokio::test]
+    async fn what_the_mover_saw_is_what_is_known() {
+        let standing = |access: &str| json!({"access": access, "answer": "so", "freeBytes": 7});
+        for (access, fenced) in [("rw", false), ("ro", true)] {
+            let (adapter, site) = says(&standing(access));
+            assert_eq!(adapter.probe_fenced(&site).await.unwrap(), fenced);
+            let status = adapter.site_status(&site).await.unwrap();
+            assert_eq!((status.reachable, status.free_bytes, status.detail), (true, 7, None));
+        }
+        let (adapter, site) = says(&standing("unknown"));
+        let unknown = adapter.probe_fenced(&site).await;
+        assert!(matches!(unknown, Err(StorageError::ProbeInconclusive { last, .. }) if last == "so"));
+        assert_eq!(adapter.site_status(&site).await.unwrap().detail.as_deref(), Some("so"));
+        let (adapter, site) = says(&json!({"refusedBy": "NFSv3: ROFS", "at": "2026-01-02T03:04:05Z"}));
+        assert_eq!(adapter.fence_site(&site).await.unwrap().refused_by, "NFSv3: ROFS");
+        let (adapter, site) = says(&Value::Null);
+        adapter.unfence_site(&site).await.unwrap();
+        assert!(matches!(adapter.fence_site(&site).await, Err(StorageError::Remote { .. })), "no proof is no fence");
+    }
+
+    #[tokio::test]
+    async fn the_mover_is_told_how_long_it_may_take() {
+        let (adapter, site) = adapter(&["env"], r#"printf '"%s %s"' "$1" "$(cat | tr -d '"{}')""#);
+        let said = |error: StorageError| error.to_string();
+        let told = said(adapter.unfence_site(&site).await.unwrap_err());
+        assert!(told.contains("unfence seconds:4,probeSeconds:1"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn every_refusal_has_its_error() {
+        for (kind, code, expected) in [
+            ("request", "LW-0766", "LW-0319"),
+            ("differs", "LW-0767", "LW-0319"),
+            ("failed", "LW-0768", "LW-0319"),
+            ("failed", "LW-0769", "LW-0317"),
+            ("failed", "LW-0770", "LW-0318"),
+            ("failed", "LW-0771", "LW-0303"),
+            ("busy", "LW-0773", "LW-0320"),
+        ] {
+            let (adapter, site) = refuses(kind, code);
+            for said in [adapter.fence_site(&site).await.map(drop), adapter.unfence_site(&site).await] {
+                let said = said.unwrap_err().to_string();
+                assert!(said.contains(expected) && (kind == "busy" || said.contains("so it is")), "{code}: {said}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_site_is_not_waited_for() {
+        let (adapter, site) = adapter(&["sh", "-c", "exec sleep 60"], ":");
+        let began = std::time::Instant::now();
+        assert!(adapter.fence_site(&site).await.unwrap_err().is_unreachable());
+        assert!(!adapter.site_status(&site).await.unwrap().reachable);
+        assert!(began.elapsed() < std::time::Duration::from_secs(4));
+    }
 }

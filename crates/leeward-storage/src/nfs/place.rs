@@ -45,11 +45,11 @@ pub(super) fn place(remote: Remote<'_>, key: &str, address: &VolumeAddress) -> R
     }
 }
 
-/// What a script was about, to say in an error.
+/// What a script or verb was about, to say in an error.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct About<'a> {
     pub(super) remote: Remote<'a>,
-    /// The group, or what else scripts exclude each other by.
+    /// The group, or what else is done by one at a time.
     pub(super) group: &'a str,
     pub(super) key: &'a str,
     pub(super) doing: &'static str,
@@ -64,44 +64,35 @@ impl About<'_> {
             Failure::Died { talk, .. } if is_full(&talk) => {
                 return StorageError::Full { site, doing: self.doing, needed: 0, free: 0 };
             }
-            Failure::Died { code, talk } => {
+            Failure::Died { code, talk, .. } => {
                 let code = code.map_or_else(|| "killed".to_owned(), |code| format!("exit {code}"));
                 return StorageError::Remote { site, doing: self.doing, reason: format!("{code}: {talk}") };
             }
             Failure::Said(words) => words,
         };
         let word = |at: usize| words.get(at).cloned().unwrap_or_default();
-        let number = |at: usize| word(at).parse().unwrap_or(0);
         let volume = self.key.to_owned();
         match words.first().map(String::as_str) {
-            Some("absent") => {
-                StorageError::VolumeEmpty { site, volume, path: word(1), reason: "does not exist".into() }
-            }
             Some("unsafe") => StorageError::UnsafePath { site, volume, path: word(1), reason: word(2) },
-            Some("not-a-file") => StorageError::NotAFile { site, volume, file: word(1), kind: word(2) },
-            Some("busy") => StorageError::Busy { site, group: self.group.to_owned() },
-            Some("full") => StorageError::Full { site, doing: self.doing, needed: number(1), free: number(2) },
             Some("no-export") => StorageError::InvalidConfig {
                 field: format!("sites.{site}.path"),
                 reason: format!("{:?} is not a folder on the file server", word(1)),
             },
-            Some("nul") => StorageError::BadRequest { key: volume, reason: "holds a NUL character" },
-            Some("stale") => StorageError::StaleServer { site, volume, file: word(1) },
-            Some("differs") => StorageError::Differs { site, volume, file: word(1), difference: word(2) },
+            Some("nul") => StorageError::BadRequest { key: volume, reason: "holds a NUL character".into() },
             _ => StorageError::Remote { site, doing: self.doing, reason: words.join(" ") },
         }
     }
 }
 
 /// Whether a tool's last words mean that there is no space left.
-pub(super) fn is_full(talk: &str) -> bool {
+fn is_full(talk: &str) -> bool {
     talk.contains("No space left on device") || talk.contains("Disk quota exceeded")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nfs::config::{GaneshaControl, NfsSite, Timeouts};
+    use crate::nfs::config::{NfsSite, Timeouts};
     use leeward_model::name::SiteName;
     use serde_json::json;
 
@@ -111,8 +102,7 @@ mod tests {
             export: export.into(),
             path: "/srv".into(),
             control: vec!["env".into()],
-            rsync: "rsync://x/y".into(),
-            ganesha: GaneshaControl { config: "/c".into(), pid_file: "/p".into(), export_id: 1 },
+            mover: vec!["leeward-mover".into()],
         };
         let site = SiteName::parse("east").unwrap();
         let remote = Remote { site: &site, nfs: &nfs, timeouts: Timeouts::default() };

@@ -2,17 +2,18 @@
 
 use super::{
     NfsAdapter,
-    place::{About, OWN, place},
-    remote::{Failure, Pace, Remote},
-    scan::{Listing, Scan},
+    fence::export_url,
+    mover::{Subject, Undone, ask},
+    place::{About, place},
+    remote::Pace,
 };
 use crate::{Divergence, PointManifest, PointVolume, StorageError, VolumeRef};
-use leeward_model::name::SiteName;
+use leeward_model::{
+    mover::{self, RefusalKind},
+    name::{Epoch, SiteName},
+};
 
-const PRESENT: &str = include_str!("scripts/present.sh");
-const COMPARE: &str = include_str!("scripts/compare.sh");
 const EMPTY: &str = include_str!("scripts/empty.sh");
-const MEASURE: &str = include_str!("scripts/measure.sh");
 
 fn in_point<'a>(manifest: &'a PointManifest, volume: &VolumeRef) -> Result<&'a PointVolume, StorageError> {
     crate::request::check_key(&volume.key)?;
@@ -33,34 +34,25 @@ impl NfsAdapter {
         for volume in volumes {
             placed.push((in_point(manifest, volume)?, place(remote, &volume.key, &volume.address)?));
         }
-        self.check_there(site, manifest).await?;
         for (volume, folder) in placed {
+            let folders = [(volume.key.clone(), folder.clone())];
             let about = About {
                 remote,
                 group: manifest.group.as_str(),
                 key: &volume.key,
                 doing: "presenting the recovery point",
             };
-            let (group, point) = (manifest.group.as_str(), manifest.point.as_str());
-            let url = format!("{}/{folder}", super::fence::export_url(remote));
-            let mut words = vec![remote.top(), &folder, group, point, volume.key.as_str(), &url];
-            words.extend(volume.files.iter().flat_map(|file| [file.name.as_str(), file.sha256.as_str()]));
-            match remote.run(about.doing, Pace::Work, PRESENT, &words).await {
-                Ok(_) => {}
-                Err(Failure::Said(words)) if words.first().is_some_and(|word| word == "not-in-point") => {
-                    let (site, volume) = (site.clone(), volume.key.clone());
-                    let difference = "is missing from the recovery point".to_owned();
-                    return Err(StorageError::Differs { site, volume, file: String::new(), difference });
-                }
-                Err(Failure::Said(words)) if words.first().is_some_and(|word| word == "no-point") => {
-                    return Err(StorageError::PointMissing {
-                        site: site.clone(),
-                        group: manifest.group.clone(),
-                        point: manifest.point.clone(),
-                    });
-                }
-                Err(failure) => return Err(about.error(failure)),
-            }
+            let subject = subject(about, site, manifest, &folders);
+            let request = mover::Present {
+                group: manifest.group.clone(),
+                point: manifest.point.clone(),
+                key: volume.key.clone(),
+                url: Some(format!("{}/{folder}", export_url(remote))),
+                folder,
+                files: volume.files.iter().map(Into::into).collect(),
+            };
+            let presented: Result<(), _> = ask(about, "present", &request).await;
+            presented.map_err(|undone| subject.undone(undone))?;
         }
         Ok(())
     }
@@ -90,82 +82,50 @@ impl NfsAdapter {
         volumes: &[VolumeRef],
     ) -> Result<Vec<Divergence>, StorageError> {
         let remote = self.remote(site)?;
-        let mut found = Vec::new();
+        let mut folders = Vec::new();
         for volume in volumes {
-            let wanted = in_point(manifest, volume)?;
-            let folder = place(remote, &volume.key, &volume.address)?;
-            let about =
-                About { remote, group: manifest.group.as_str(), key: &volume.key, doing: "comparing the volume" };
-            let scan = self.scan(about, &folder).await?;
-            let mut bytes_changed = 0;
-            if super::scan::difference(&wanted.files, &scan.files).is_some() {
-                let whole = whole_files(wanted, &scan);
-                // What is finer than whole files is worth a try, and only that.
-                let finer = match &manifest.to == site {
-                    true => self.compare(about, manifest, wanted, &scan, &folder).await,
-                    false => self.literal(about, manifest, &folder).await,
-                };
-                // They are known to differ, so never 0.
-                bytes_changed = finer.unwrap_or(whole).clamp(1, whole.max(1));
+            in_point(manifest, volume)?;
+            folders.push((volume.key.clone(), place(remote, &volume.key, &volume.address)?));
+        }
+        let about = About { remote, group: manifest.group.as_str(), key: "", doing: "comparing the volumes" };
+        let request = mover::Compare {
+            group: manifest.group.clone(),
+            point: manifest.point.clone(),
+            at: manifest.to.clone(),
+            volumes: folders.clone(),
+        };
+        let moved: Vec<mover::Moved> = match ask(about, "compare", &request).await {
+            Ok(moved) => moved,
+            Err(Undone::Refused(refusal)) if refusal.kind == RefusalKind::Link => {
+                tracing::warn!(point = %manifest.point, reason = %refusal.text, "nothing to compare with");
+                return volumes.iter().map(|volume| Ok(wholly(in_point(manifest, volume)?))).collect();
             }
-            let last_written = scan.listing.last_written();
-            found.push(Divergence { key: volume.key.clone(), bytes_changed, last_written });
+            Err(undone) => return Err(subject(about, &manifest.to, manifest, &folders).undone(undone)),
+        };
+        if !moved.iter().map(|moved| &moved.key).eq(volumes.iter().map(|volume| &volume.key)) {
+            let reason = "the mover's answer is about other volumes".to_owned();
+            return Err(StorageError::Remote { site: site.clone(), doing: about.doing, reason });
         }
-        Ok(found)
-    }
-
-    /// Bytes that differ from the point's own files, which are at this site.
-    async fn compare(
-        &self,
-        about: About<'_>,
-        manifest: &PointManifest,
-        wanted: &PointVolume,
-        scan: &Scan,
-        folder: &str,
-    ) -> Option<u64> {
-        let (group, point) = (manifest.group.as_str(), manifest.point.as_str());
-        let mut words = vec![about.remote.top(), folder, group, point, wanted.key.as_str()];
-        words.extend(wanted.files.iter().map(|file| file.name.as_str()));
-        let output = about.remote.run(about.doing, Pace::Work, COMPARE, &words).await.ok()?;
-        let counts = output.split(|&byte| byte == 0).map(|count| std::str::from_utf8(count).ok()?.trim().parse().ok());
-        let mut sum: u64 = 0;
-        for (file, count) in wanted.files.iter().zip(counts) {
-            sum += count.unwrap_or(file.bytes);
-        }
-        Some(sum + strangers(wanted, &scan.listing))
-    }
-
-    /// Bytes that would have to be sent to make the point's files, at the other site, what the live ones are.
-    async fn literal(&self, about: About<'_>, manifest: &PointManifest, folder: &str) -> Option<u64> {
-        let to: Remote<'_> = self.remote(&manifest.to).ok()?;
-        let url = format!(
-            "{}/{OWN}/points/{}/{}/{}/",
-            to.nfs.rsync.trim_end_matches('/'),
-            manifest.group,
-            manifest.point,
-            about.key
-        );
-        let (connect, stall) = (self.timeouts().connect_seconds.to_string(), self.timeouts().stall_seconds.to_string());
-        let words = [about.remote.top(), folder, &url, &connect, &stall];
-        let output = about.remote.run(about.doing, Pace::Work, MEASURE, &words).await.ok()?;
-        let text = String::from_utf8(output).ok()?;
-        let count = text.lines().find_map(|line| line.strip_prefix("Literal data: "))?;
-        count.chars().filter(char::is_ascii_digit).collect::<String>().parse().ok()
+        Ok(moved.into_iter().map(divergence).collect())
     }
 }
 
-/// The length of every file that is not the same.
-fn whole_files(wanted: &PointVolume, scan: &Scan) -> u64 {
-    let differing = wanted.files.iter().map(|file| match scan.files.iter().find(|found| found.name == file.name) {
-        Some(found) if found == file => 0,
-        Some(found) => found.bytes.max(file.bytes).max(1),
-        None => file.bytes.max(1),
-    });
-    differing.sum::<u64>() + strangers(wanted, &scan.listing)
+fn subject<'a>(
+    about: About<'a>,
+    at: &'a SiteName,
+    manifest: &'a PointManifest,
+    folders: &'a [(String, String)],
+) -> Subject<'a> {
+    Subject { about, at, group: &manifest.group, point: &manifest.point, epoch: Epoch(0), folders }
 }
 
-/// The length of every file that the point does not have.
-fn strangers(wanted: &PointVolume, listing: &Listing) -> u64 {
-    let strange = listing.0.iter().filter(|entry| !wanted.files.iter().any(|file| file.name == entry.name));
-    strange.map(|entry| entry.bytes.max(1)).sum()
+fn divergence(moved: mover::Moved) -> Divergence {
+    let last_written = moved.last_written.and_then(|second| jiff::Timestamp::from_second(second).ok());
+    Divergence { key: moved.key, bytes_changed: moved.changed_bytes, last_written }
+}
+
+/// What is said of a volume that cannot be compared: all of it may be different.
+fn wholly(volume: &PointVolume) -> Divergence {
+    let bytes = volume.files.iter().map(|file| file.bytes).fold(0, u64::saturating_add);
+    Divergence { key: volume.key.clone(), bytes_changed: bytes.max(1), last_written: None }
 }

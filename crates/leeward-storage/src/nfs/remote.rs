@@ -28,6 +28,9 @@ const TALK: usize = 16 * 1024;
 pub(super) enum Pace {
     /// The site may be lost, and the answer is short: probe time-out for the first word, three times that and a second in all.
     Probe,
+    /// The site may be lost, and what it is told takes its time: probe time-out for the first word, then as long as it gives
+    /// signs of life.
+    Fence,
     /// The site is needed: connect time-out for the first word, then as long as it gives signs of life.
     Work,
 }
@@ -41,6 +44,8 @@ pub(super) enum Failure {
     Said(Vec<String>),
     /// A command in it failed.
     Died {
+        /// What it wrote on stdout before.
+        out: Vec<u8>,
         /// Exit code; none if it was killed.
         code: Option<i32>,
         /// The end of what it wrote on stderr.
@@ -77,11 +82,10 @@ impl Remote<'_> {
     ) -> Result<Vec<u8>, Failure> {
         let text = compose(script, words).map_err(|_| Failure::Said(vec!["nul".to_owned()]))?;
         let seconds = |seconds: u32| Duration::from_secs(u64::from(seconds));
+        let probe = seconds(self.timeouts.probe_seconds);
         let (first, whole) = match pace {
-            Pace::Probe => {
-                let probe = seconds(self.timeouts.probe_seconds);
-                (probe, Some(Instant::now() + probe * 3 + Duration::from_secs(1)))
-            }
+            Pace::Probe => (probe, Some(Instant::now() + probe * 3 + Duration::from_secs(1))),
+            Pace::Fence => (probe, None),
             Pace::Work => (seconds(self.timeouts.connect_seconds), None),
         };
         let (program, prefix) = self.nfs.control.split_first().ok_or_else(|| self.unreachable(doing, "no command"))?;
@@ -155,7 +159,7 @@ impl Remote<'_> {
         if !talk.alive || status.code() == Some(255) {
             return Err(self.unreachable(doing, format!("{status} {}", talk.text()).trim_end()));
         }
-        Err(Failure::Died { code: status.code(), talk: talk.text() })
+        Err(Failure::Died { out, code: status.code(), talk: talk.text() })
     }
 }
 
@@ -202,7 +206,6 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nfs::config::GaneshaControl;
 
     fn nfs(control: &[&str]) -> NfsSite {
         NfsSite {
@@ -210,8 +213,7 @@ mod tests {
             export: "/export".into(),
             path: "/".into(),
             control: control.iter().map(|&word| word.to_owned()).collect(),
-            rsync: "rsync://127.0.0.1/x".into(),
-            ganesha: GaneshaControl { config: "/c".into(), pid_file: "/p".into(), export_id: 1 },
+            mover: vec!["false".into()],
         }
     }
 
@@ -240,9 +242,9 @@ mod tests {
     async fn what_a_script_says_is_understood() {
         let said = run(&["env"], Pace::Work, r#"fail kind "a b" "$1" """#, &["c\nd"]).await;
         assert!(matches!(&said, Err(Failure::Said(words)) if *words == ["kind", "a b", "c\nd", ""]), "{said:?}");
-        let died = run(&["env"], Pace::Work, "ls /does/not/exist", &[]).await;
+        let died = run(&["env"], Pace::Work, "printf said; ls /does/not/exist", &[]).await;
         assert!(
-            matches!(&died, Err(Failure::Died { code: Some(2), talk }) if talk.contains("/does/not/exist")),
+            matches!(&died, Err(Failure::Died { out, code: Some(2), talk }) if out == b"said" && talk.contains("/does/not/exist")),
             "{died:?}"
         );
         let nul = run(&["env"], Pace::Work, ":", &["a\0"]).await;
@@ -253,6 +255,7 @@ mod tests {
     async fn a_site_that_does_not_answer_is_unreachable_in_time() {
         let began = Instant::now();
         assert!(why(run(&["sh", "-c", "exec sleep 60"], Pace::Probe, ":", &[]).await).contains("within 1 s"));
+        assert!(why(run(&["sh", "-c", "exec sleep 60"], Pace::Fence, ":", &[]).await).contains("within 1 s"));
         assert!(why(run(&["/does/not/exist"], Pace::Probe, ":", &[]).await).contains("No such file"));
         let refused = ["env", "sh", "-c", "echo refused >&2; exit 255", "x"];
         assert!(why(run(&refused, Pace::Probe, ":", &[]).await).contains("refused"));
@@ -264,8 +267,10 @@ mod tests {
     #[tokio::test]
     async fn a_script_at_work_is_waited_for_while_it_lives() {
         // Longer than the connect and stall time-outs would allow without signs of life.
-        let out = run(&["env"], Pace::Work, "sleep 7; printf done", &[]).await.unwrap();
-        assert_eq!(out, b"done");
+        let script = "sleep 7; printf done";
+        let (work, fence) =
+            tokio::join!(run(&["env"], Pace::Work, script, &[]), run(&["env"], Pace::Fence, script, &[]));
+        assert_eq!((work.unwrap(), fence.unwrap()), (b"done".to_vec(), b"done".to_vec()));
     }
 
     #[tokio::test]

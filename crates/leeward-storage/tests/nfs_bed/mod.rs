@@ -1,7 +1,9 @@
-//! Two file servers on this machine: folders, and an rsync daemon each. The control command runs scripts here; a file cuts
-//! it off. `rsync` goes through a wrapper, so that tests can slow it down, kill it, and act while it is about to run.
+//! Two file servers on this machine: folders, and Leeward's real mover at each. The control command runs scripts here; a
+//! file cuts it off. The mover's verbs go through a wrapper, so that tests can kill one, and act while it is about to run.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "these are tests")]
+
+mod mover;
 
 use leeward_model::{
     address::VolumeAddress,
@@ -10,74 +12,56 @@ use leeward_model::{
 use leeward_storage::{
     PointManifest, StorageAdapter,
     contract::Bed,
-    nfs::{GaneshaControl, NfsAdapter, NfsSite, StorageConfig, Timeouts},
+    nfs::{NfsAdapter, NfsSite, StorageConfig, Timeouts},
 };
+use mover::Serving;
 use serde_json::json;
 use std::{
     collections::BTreeMap,
     fs,
-    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 pub struct NfsBed {
     pub adapter: NfsAdapter,
     root: tempfile::TempDir,
-    daemons: Vec<Child>,
+    serving: BTreeMap<SiteName, Serving>,
 }
 
 pub fn site(name: &str) -> SiteName {
     SiteName::parse(name).unwrap()
 }
 
-/// Refuses to run while a file of this name exists, as a lost site does; then finds the wrapper before the real rsync.
+/// Refuses to run while a file of this name exists, as a lost site does; then finds the wrapper before anything else.
 const CONTROL: &str = r#"[ ! -e "$0/cut" ] || exec sleep 600; PATH="$0/bin:$PATH" exec "$@""#;
-/// Notes its process id, runs the bed's hook if there is one, and becomes the real rsync.
-const RSYNC: &str = r#"#!/bin/sh
-here=$(dirname -- "$0")/..
-echo $$ >"$here/rsync.pid"
-if [ -f "$here/hook" ]; then . "$here/hook"; fi
-exec /usr/bin/rsync ${RSYNC_MORE-} "$@"
-"#;
 
 impl NfsBed {
     pub fn new() -> Self {
-        Self::with_timeouts(Timeouts { probe_seconds: 2, connect_seconds: 2, stall_seconds: 5, fence_seconds: 5 })
-    }
-
-    pub fn with_timeouts(timeouts: Timeouts) -> Self {
         let root = tempfile::tempdir().unwrap();
-        let (mut sites, mut daemons) = (BTreeMap::new(), Vec::new());
-        for name in ["east", "west"] {
-            let folder = root.path().join(name);
+        let names = ["east", "west"].map(site);
+        let mut sites = BTreeMap::new();
+        for name in &names {
+            let folder = root.path().join(name.as_str());
             fs::create_dir_all(folder.join("bin")).unwrap();
             fs::create_dir_all(folder.join("export")).unwrap();
-            let wrapper = folder.join("bin/rsync");
-            fs::write(&wrapper, RSYNC).unwrap();
-            let mut mode = fs::metadata(&wrapper).unwrap().permissions();
-            std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o755);
-            fs::set_permissions(&wrapper, mode).unwrap();
-            let (daemon, port) = start_rsync(&folder);
-            daemons.push(daemon);
-            let control = ["sh", "-c", CONTROL, folder.to_str().unwrap()].map(str::to_owned).to_vec();
+            let wrapper = folder.join("bin/leeward-mover");
+            fs::write(&wrapper, mover::wrapper()).unwrap();
+            fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+            let config = folder.join("mover.yaml");
             let nfs = NfsSite {
                 server: "127.0.0.1".into(),
                 export: format!("/{name}"),
                 path: folder.join("export"),
-                control,
-                rsync: format!("rsync://127.0.0.1:{port}/leeward"),
-                ganesha: GaneshaControl {
-                    config: folder.join("ganesha.conf"),
-                    pid_file: folder.join("ganesha.pid"),
-                    export_id: 1,
-                },
+                control: ["sh", "-c", CONTROL, folder.to_str().unwrap()].map(str::to_owned).to_vec(),
+                mover: ["leeward-mover", "--config", config.to_str().unwrap()].map(str::to_owned).to_vec(),
             };
-            sites.insert(site(name), nfs);
+            sites.insert(name.clone(), nfs);
         }
+        let serving = mover::serve_all(root.path(), &names);
+        let timeouts = Timeouts { probe_seconds: 2, connect_seconds: 2, stall_seconds: 5, fence_seconds: 5 };
         let adapter = NfsAdapter::new(StorageConfig { sites, timeouts }).unwrap();
-        Self { adapter, root, daemons }
+        Self { adapter, root, serving }
     }
 
     /// A path at a site, outside its export.
@@ -94,7 +78,7 @@ impl NfsBed {
         self.export(site, address.nfs().unwrap().directory.strip_prefix(&format!("/{site}/")).unwrap())
     }
 
-    /// Shell commands for the wrapper to run before the next rsyncs at the site; in the volume's folder.
+    /// Shell commands for the wrapper to run before the next verbs of the mover at the site, which are in `$@`.
     pub fn hook(&self, site: &SiteName, commands: &str) {
         fs::write(self.at(site, "hook"), commands).unwrap();
     }
@@ -103,44 +87,24 @@ impl NfsBed {
         fs::remove_file(self.at(site, "hook")).unwrap();
     }
 
-    /// The rsync daemon of the site.
-    pub fn daemon(&self, site: &SiteName) -> u32 {
-        self.daemons[usize::from(site.as_str() == "west")].id()
+    /// The process of the mover's last `sync` at the site, if there was one.
+    pub fn syncing(&self, site: &SiteName) -> Option<String> {
+        fs::read_to_string(self.at(site, "sync.pid")).ok()
     }
-}
 
-impl Drop for NfsBed {
-    fn drop(&mut self) {
-        for daemon in &mut self.daemons {
-            let _ = daemon.kill();
-            let _ = daemon.wait();
-        }
+    /// How many bytes of a link the site may use in a second; 0: as many as go.
+    pub fn limit(&self, site: &SiteName, bytes_per_second: u64) {
+        let config = self.at(site, "mover.yaml");
+        let text = fs::read_to_string(&config).unwrap();
+        let kept: String =
+            text.lines().filter(|line| !line.starts_with("limits:")).map(|line| format!("{line}\n")).collect();
+        fs::write(config, format!("{kept}limits: {{ bytesPerSecond: {bytes_per_second} }}\n")).unwrap();
     }
-}
 
-fn start_rsync(folder: &Path) -> (Child, u16) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let config = format!(
-        "use chroot = false\n[leeward]\npath = {}\nread only = false\nuid = 0\ngid = 0\n",
-        folder.join("export").display()
-    );
-    fs::write(folder.join("rsyncd.conf"), config).unwrap();
-    let log = fs::File::create(folder.join("rsyncd.log")).unwrap();
-    let daemon = Command::new("rsync")
-        .args(["--daemon", "--no-detach", "--address=127.0.0.1"])
-        .arg(format!("--port={port}"))
-        .arg(format!("--config={}", folder.join("rsyncd.conf").display()))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < deadline, "the rsync daemon does not listen");
-        std::thread::sleep(Duration::from_millis(20));
+    /// The mover that takes points at the site.
+    pub fn serving(&mut self, site: &SiteName) -> &mut Serving {
+        self.serving.get_mut(site).unwrap()
     }
-    (daemon, port)
 }
 
 pub fn address(site: &SiteName, name: &str) -> VolumeAddress {

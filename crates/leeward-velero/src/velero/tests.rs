@@ -99,6 +99,20 @@ async fn a_failed_backup_names_its_items_and_the_next_call_is_a_new_attempt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_location_is_waited_for_and_the_wait_ends() {
+    let fake = Fake::new();
+    fake.location("Unavailable", "no such host");
+    let error = velero(&fake).await_available(MINUTE, &|_| {}).await.unwrap_err().to_string();
+    assert!(error.contains("no such host"), "{error}");
+    let playing = fake.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        playing.location("Available", "");
+    });
+    velero(&fake).await_available(MINUTE, &|_| {}).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempts_end() {
     let fake = Fake::new();
     for attempt in 1..=ATTEMPTS {

@@ -1,13 +1,12 @@
 //! Backup item actions of the first form.
 
-use crate::call::{self, Actions, Subject};
+use crate::call::{self, Service, Subject};
 use crate::error::ActionError;
 use crate::item_id::ItemId;
 use crate::proto::generated as wire;
 use crate::selector::Selector;
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
 /// Changes items on their way into a backup.
@@ -54,23 +53,14 @@ impl BackupOutput {
     }
 }
 
-/// The gRPC service over the registered actions.
-pub(crate) struct Service {
-    pub(crate) actions: Actions<dyn BackupItemAction>,
-    pub(crate) program: Handle,
-}
-
 #[async_trait]
-impl wire::backup_item_action_server::BackupItemAction for Service {
+impl wire::backup_item_action_server::BackupItemAction for Service<dyn BackupItemAction> {
     async fn applies_to(
         &self,
         request: Request<wire::BackupItemActionAppliesToRequest>,
     ) -> Result<Response<wire::BackupItemActionAppliesToResponse>, Status> {
-        let name = request.into_inner().plugin;
-        let action = self.actions.get(&name)?;
-        let selector =
-            call::run(&self.program, &name, Subject::default(), async move { Ok(action.applies_to()) }).await?;
-        Ok(Response::new(wire::BackupItemActionAppliesToResponse { resource_selector: Some(selector.into()) }))
+        let selector = self.selector(&request.into_inner().plugin, |action| action.applies_to()).await?;
+        Ok(Response::new(wire::BackupItemActionAppliesToResponse { resource_selector: Some(selector) }))
     }
 
     async fn execute(&self, request: Request<wire::ExecuteRequest>) -> Result<Response<wire::ExecuteResponse>, Status> {

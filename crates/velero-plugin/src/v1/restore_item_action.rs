@@ -1,6 +1,6 @@
 //! Restore item actions of the first form.
 
-use crate::call::{self, Actions, Subject};
+use crate::call::{self, Service, Subject};
 use crate::error::ActionError;
 use crate::item_id::ItemId;
 use crate::proto::generated as wire;
@@ -8,7 +8,6 @@ use crate::restore_item_action::RestoreInput;
 use crate::selector::Selector;
 use async_trait::async_trait;
 use serde_json::Value;
-use tokio::runtime::Handle;
 use tonic::{Request, Response, Status};
 
 /// Changes items on their way out of a backup.
@@ -62,23 +61,14 @@ impl RestoreOutput {
     }
 }
 
-/// The gRPC service over the registered actions.
-pub(crate) struct Service {
-    pub(crate) actions: Actions<dyn RestoreItemAction>,
-    pub(crate) program: Handle,
-}
-
 #[async_trait]
-impl wire::restore_item_action_server::RestoreItemAction for Service {
+impl wire::restore_item_action_server::RestoreItemAction for Service<dyn RestoreItemAction> {
     async fn applies_to(
         &self,
         request: Request<wire::RestoreItemActionAppliesToRequest>,
     ) -> Result<Response<wire::RestoreItemActionAppliesToResponse>, Status> {
-        let name = request.into_inner().plugin;
-        let action = self.actions.get(&name)?;
-        let selector =
-            call::run(&self.program, &name, Subject::default(), async move { Ok(action.applies_to()) }).await?;
-        Ok(Response::new(wire::RestoreItemActionAppliesToResponse { resource_selector: Some(selector.into()) }))
+        let selector = self.selector(&request.into_inner().plugin, |action| action.applies_to()).await?;
+        Ok(Response::new(wire::RestoreItemActionAppliesToResponse { resource_selector: Some(selector) }))
     }
 
     async fn execute(

@@ -44,6 +44,7 @@ pub mod plugin_capability {
         pub enum Type {
             Unknown = 0,
             ControllerService = 1,
+            GroupControllerService = 3,
         }
         impl Type {
             /// String value of the enum field names used in the ProtoBuf definition.
@@ -54,6 +55,7 @@ pub mod plugin_capability {
                 match self {
                     Self::Unknown => "UNKNOWN",
                     Self::ControllerService => "CONTROLLER_SERVICE",
+                    Self::GroupControllerService => "GROUP_CONTROLLER_SERVICE",
                 }
             }
             /// Creates an enum from field names used in the ProtoBuf definition.
@@ -61,6 +63,7 @@ pub mod plugin_capability {
                 match value {
                     "UNKNOWN" => Some(Self::Unknown),
                     "CONTROLLER_SERVICE" => Some(Self::ControllerService),
+                    "GROUP_CONTROLLER_SERVICE" => Some(Self::GroupControllerService),
                     _ => None,
                 }
             }
@@ -370,6 +373,8 @@ pub struct Snapshot {
     pub creation_time: ::core::option::Option<::prost_types::Timestamp>,
     #[prost(bool, tag = "5")]
     pub ready_to_use: bool,
+    #[prost(string, tag = "6")]
+    pub group_snapshot_id: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct CreateSnapshotRequest {
@@ -420,6 +425,123 @@ pub mod list_snapshots_response {
         #[prost(message, optional, tag = "1")]
         pub snapshot: ::core::option::Option<super::Snapshot>,
     }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupControllerGetCapabilitiesRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GroupControllerGetCapabilitiesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub capabilities: ::prost::alloc::vec::Vec<GroupControllerServiceCapability>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GroupControllerServiceCapability {
+    #[prost(oneof = "group_controller_service_capability::Type", tags = "1")]
+    pub r#type: ::core::option::Option<group_controller_service_capability::Type>,
+}
+/// Nested message and enum types in `GroupControllerServiceCapability`.
+pub mod group_controller_service_capability {
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Rpc {
+        #[prost(enumeration = "rpc::Type", tag = "1")]
+        pub r#type: i32,
+    }
+    /// Nested message and enum types in `RPC`.
+    pub mod rpc {
+        #[derive(
+            Clone,
+            Copy,
+            Debug,
+            PartialEq,
+            Eq,
+            Hash,
+            PartialOrd,
+            Ord,
+            ::prost::Enumeration
+        )]
+        #[repr(i32)]
+        pub enum Type {
+            Unknown = 0,
+            CreateDeleteGetVolumeGroupSnapshot = 1,
+        }
+        impl Type {
+            /// String value of the enum field names used in the ProtoBuf definition.
+            ///
+            /// The values are not transformed in any way and thus are considered stable
+            /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+            pub fn as_str_name(&self) -> &'static str {
+                match self {
+                    Self::Unknown => "UNKNOWN",
+                    Self::CreateDeleteGetVolumeGroupSnapshot => {
+                        "CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT"
+                    }
+                }
+            }
+            /// Creates an enum from field names used in the ProtoBuf definition.
+            pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+                match value {
+                    "UNKNOWN" => Some(Self::Unknown),
+                    "CREATE_DELETE_GET_VOLUME_GROUP_SNAPSHOT" => {
+                        Some(Self::CreateDeleteGetVolumeGroupSnapshot)
+                    }
+                    _ => None,
+                }
+            }
+        }
+    }
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Type {
+        #[prost(message, tag = "1")]
+        Rpc(Rpc),
+    }
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct VolumeGroupSnapshot {
+    #[prost(string, tag = "1")]
+    pub group_snapshot_id: ::prost::alloc::string::String,
+    #[prost(message, repeated, tag = "2")]
+    pub snapshots: ::prost::alloc::vec::Vec<Snapshot>,
+    #[prost(message, optional, tag = "3")]
+    pub creation_time: ::core::option::Option<::prost_types::Timestamp>,
+    #[prost(bool, tag = "4")]
+    pub ready_to_use: bool,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateVolumeGroupSnapshotRequest {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub source_volume_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(btree_map = "string, string", tag = "4")]
+    pub parameters: ::prost::alloc::collections::BTreeMap<
+        ::prost::alloc::string::String,
+        ::prost::alloc::string::String,
+    >,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct CreateVolumeGroupSnapshotResponse {
+    #[prost(message, optional, tag = "1")]
+    pub group_snapshot: ::core::option::Option<VolumeGroupSnapshot>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteVolumeGroupSnapshotRequest {
+    #[prost(string, tag = "1")]
+    pub group_snapshot_id: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub snapshot_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeleteVolumeGroupSnapshotResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct GetVolumeGroupSnapshotRequest {
+    #[prost(string, tag = "1")]
+    pub group_snapshot_id: ::prost::alloc::string::String,
+    #[prost(string, repeated, tag = "2")]
+    pub snapshot_ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct GetVolumeGroupSnapshotResponse {
+    #[prost(message, optional, tag = "1")]
+    pub group_snapshot: ::core::option::Option<VolumeGroupSnapshot>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NodePublishVolumeRequest {
@@ -1300,6 +1422,371 @@ pub mod controller_server {
     /// Generated gRPC service name
     pub const SERVICE_NAME: &str = "csi.v1.Controller";
     impl<T> tonic::server::NamedService for ControllerServer<T> {
+        const NAME: &'static str = SERVICE_NAME;
+    }
+}
+/// Generated server implementations.
+pub mod group_controller_server {
+    #![allow(
+        unused_variables,
+        dead_code,
+        missing_docs,
+        clippy::wildcard_imports,
+        clippy::let_unit_value,
+    )]
+    use tonic::codegen::*;
+    /// Generated trait containing gRPC methods that should be implemented for use with GroupControllerServer.
+    #[async_trait]
+    pub trait GroupController: std::marker::Send + std::marker::Sync + 'static {
+        async fn group_controller_get_capabilities(
+            &self,
+            request: tonic::Request<super::GroupControllerGetCapabilitiesRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GroupControllerGetCapabilitiesResponse>,
+            tonic::Status,
+        >;
+        async fn create_volume_group_snapshot(
+            &self,
+            request: tonic::Request<super::CreateVolumeGroupSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::CreateVolumeGroupSnapshotResponse>,
+            tonic::Status,
+        >;
+        async fn delete_volume_group_snapshot(
+            &self,
+            request: tonic::Request<super::DeleteVolumeGroupSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::DeleteVolumeGroupSnapshotResponse>,
+            tonic::Status,
+        >;
+        async fn get_volume_group_snapshot(
+            &self,
+            request: tonic::Request<super::GetVolumeGroupSnapshotRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::GetVolumeGroupSnapshotResponse>,
+            tonic::Status,
+        >;
+    }
+    #[derive(Debug)]
+    pub struct GroupControllerServer<T> {
+        inner: Arc<T>,
+        accept_compression_encodings: EnabledCompressionEncodings,
+        send_compression_encodings: EnabledCompressionEncodings,
+        max_decoding_message_size: Option<usize>,
+        max_encoding_message_size: Option<usize>,
+    }
+    impl<T> GroupControllerServer<T> {
+        pub fn new(inner: T) -> Self {
+            Self::from_arc(Arc::new(inner))
+        }
+        pub fn from_arc(inner: Arc<T>) -> Self {
+            Self {
+                inner,
+                accept_compression_encodings: Default::default(),
+                send_compression_encodings: Default::default(),
+                max_decoding_message_size: None,
+                max_encoding_message_size: None,
+            }
+        }
+        pub fn with_interceptor<F>(
+            inner: T,
+            interceptor: F,
+        ) -> InterceptedService<Self, F>
+        where
+            F: tonic::service::Interceptor,
+        {
+            InterceptedService::new(Self::new(inner), interceptor)
+        }
+        /// Enable decompressing requests with the given encoding.
+        #[must_use]
+        pub fn accept_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.accept_compression_encodings.enable(encoding);
+            self
+        }
+        /// Compress responses with the given encoding, if the client supports it.
+        #[must_use]
+        pub fn send_compressed(mut self, encoding: CompressionEncoding) -> Self {
+            self.send_compression_encodings.enable(encoding);
+            self
+        }
+        /// Limits the maximum size of a decoded message.
+        ///
+        /// Default: `4MB`
+        #[must_use]
+        pub fn max_decoding_message_size(mut self, limit: usize) -> Self {
+            self.max_decoding_message_size = Some(limit);
+            self
+        }
+        /// Limits the maximum size of an encoded message.
+        ///
+        /// Default: `usize::MAX`
+        #[must_use]
+        pub fn max_encoding_message_size(mut self, limit: usize) -> Self {
+            self.max_encoding_message_size = Some(limit);
+            self
+        }
+    }
+    impl<T, B> tonic::codegen::Service<http::Request<B>> for GroupControllerServer<T>
+    where
+        T: GroupController,
+        B: Body + std::marker::Send + 'static,
+        B::Error: Into<StdError> + std::marker::Send + 'static,
+    {
+        type Response = http::Response<tonic::body::Body>;
+        type Error = std::convert::Infallible;
+        type Future = BoxFuture<Self::Response, Self::Error>;
+        fn poll_ready(
+            &mut self,
+            _cx: &mut Context<'_>,
+        ) -> Poll<std::result::Result<(), Self::Error>> {
+            Poll::Ready(Ok(()))
+        }
+        fn call(&mut self, req: http::Request<B>) -> Self::Future {
+            match req.uri().path() {
+                "/csi.v1.GroupController/GroupControllerGetCapabilities" => {
+                    #[allow(non_camel_case_types)]
+                    struct GroupControllerGetCapabilitiesSvc<T: GroupController>(
+                        pub Arc<T>,
+                    );
+                    impl<
+                        T: GroupController,
+                    > tonic::server::UnaryService<
+                        super::GroupControllerGetCapabilitiesRequest,
+                    > for GroupControllerGetCapabilitiesSvc<T> {
+                        type Response = super::GroupControllerGetCapabilitiesResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::GroupControllerGetCapabilitiesRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupController>::group_controller_get_capabilities(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GroupControllerGetCapabilitiesSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/csi.v1.GroupController/CreateVolumeGroupSnapshot" => {
+                    #[allow(non_camel_case_types)]
+                    struct CreateVolumeGroupSnapshotSvc<T: GroupController>(pub Arc<T>);
+                    impl<
+                        T: GroupController,
+                    > tonic::server::UnaryService<
+                        super::CreateVolumeGroupSnapshotRequest,
+                    > for CreateVolumeGroupSnapshotSvc<T> {
+                        type Response = super::CreateVolumeGroupSnapshotResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::CreateVolumeGroupSnapshotRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupController>::create_volume_group_snapshot(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CreateVolumeGroupSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/csi.v1.GroupController/DeleteVolumeGroupSnapshot" => {
+                    #[allow(non_camel_case_types)]
+                    struct DeleteVolumeGroupSnapshotSvc<T: GroupController>(pub Arc<T>);
+                    impl<
+                        T: GroupController,
+                    > tonic::server::UnaryService<
+                        super::DeleteVolumeGroupSnapshotRequest,
+                    > for DeleteVolumeGroupSnapshotSvc<T> {
+                        type Response = super::DeleteVolumeGroupSnapshotResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<
+                                super::DeleteVolumeGroupSnapshotRequest,
+                            >,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupController>::delete_volume_group_snapshot(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = DeleteVolumeGroupSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/csi.v1.GroupController/GetVolumeGroupSnapshot" => {
+                    #[allow(non_camel_case_types)]
+                    struct GetVolumeGroupSnapshotSvc<T: GroupController>(pub Arc<T>);
+                    impl<
+                        T: GroupController,
+                    > tonic::server::UnaryService<super::GetVolumeGroupSnapshotRequest>
+                    for GetVolumeGroupSnapshotSvc<T> {
+                        type Response = super::GetVolumeGroupSnapshotResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::GetVolumeGroupSnapshotRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as GroupController>::get_volume_group_snapshot(
+                                        &inner,
+                                        request,
+                                    )
+                                    .await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = GetVolumeGroupSnapshotSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                _ => {
+                    Box::pin(async move {
+                        let mut response = http::Response::new(
+                            tonic::body::Body::default(),
+                        );
+                        let headers = response.headers_mut();
+                        headers
+                            .insert(
+                                tonic::Status::GRPC_STATUS,
+                                (tonic::Code::Unimplemented as i32).into(),
+                            );
+                        headers
+                            .insert(
+                                http::header::CONTENT_TYPE,
+                                tonic::metadata::GRPC_CONTENT_TYPE,
+                            );
+                        Ok(response)
+                    })
+                }
+            }
+        }
+    }
+    impl<T> Clone for GroupControllerServer<T> {
+        fn clone(&self) -> Self {
+            let inner = self.inner.clone();
+            Self {
+                inner,
+                accept_compression_encodings: self.accept_compression_encodings,
+                send_compression_encodings: self.send_compression_encodings,
+                max_decoding_message_size: self.max_decoding_message_size,
+                max_encoding_message_size: self.max_encoding_message_size,
+            }
+        }
+    }
+    /// Generated gRPC service name
+    pub const SERVICE_NAME: &str = "csi.v1.GroupController";
+    impl<T> tonic::server::NamedService for GroupControllerServer<T> {
         const NAME: &'static str = SERVICE_NAME;
     }
 }

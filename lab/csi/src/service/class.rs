@@ -10,6 +10,7 @@ use tonic::Status;
 
 use super::invalid;
 use crate::handle::{Export, OnDelete};
+use crate::pace::Pace;
 
 /// The prefix of what the sidecars add.
 const FROM_SIDECARS: &str = "csi.storage.k8s.io/";
@@ -20,6 +21,8 @@ pub(super) struct StorageClass {
     pub(super) on_delete: OnDelete,
     /// `mountPermissions`; none if absent or 0.
     pub(super) mode: Option<u32>,
+    /// `copySeconds`; none if absent: as fast as it goes.
+    pub(super) pace: Option<Pace>,
 }
 
 /// A VolumeSnapshotClass asks for nothing.
@@ -27,7 +30,7 @@ pub(super) struct SnapshotClass;
 
 impl StorageClass {
     pub(super) fn read(parameters: &BTreeMap<String, String>, export: &Export) -> Result<Self, Status> {
-        let mut class = StorageClass { on_delete: OnDelete::Delete, mode: None };
+        let mut class = StorageClass { on_delete: OnDelete::Delete, mode: None, pace: None };
         for wanted in ["server", "share"] {
             if !parameters.keys().any(|key| key.eq_ignore_ascii_case(wanted)) {
                 return Err(invalid(format!("the StorageClass lacks the parameter {wanted}")));
@@ -37,6 +40,7 @@ impl StorageClass {
             match key.to_ascii_lowercase().as_str() {
                 "ondelete" => class.on_delete = OnDelete::parse(value).map_err(invalid)?,
                 "mountpermissions" => class.mode = mode(value)?,
+                "copyseconds" => class.pace = Some(Pace::parse(value).map_err(invalid)?),
                 "subdir" => return Err(invalid("the parameter subDir is not offered: a volume's folder has its name")),
                 known => check_other(known, value, export)?,
             }
@@ -91,16 +95,24 @@ mod tests {
             ("share", "export/"),
             ("onDelete", "Retain"),
             ("mountPermissions", "0770"),
+            ("copySeconds", "2-20"),
             ("csi.storage.k8s.io/pvc/name", "db-data"),
         ]);
-        assert_eq!(read.unwrap(), StorageClass { on_delete: OnDelete::Retain, mode: Some(0o770) });
+        let pace = Some(Pace::parse("2-20").unwrap());
+        assert_eq!(read.unwrap(), StorageClass { on_delete: OnDelete::Retain, mode: Some(0o770), pace });
     }
 
     #[test]
     fn what_is_not_honoured_is_refused() {
         let ours = [("server", "10.77.0.1"), ("share", "/export")];
         assert!(read(&ours).is_ok());
-        for wrong in [("subDir", "x"), ("onDelete", "archive"), ("mountPermissions", "rwx"), ("colour", "red")] {
+        for wrong in [
+            ("subDir", "x"),
+            ("onDelete", "archive"),
+            ("mountPermissions", "rwx"),
+            ("copySeconds", "slow"),
+            ("colour", "red"),
+        ] {
             let status = read(&[ours[0], ours[1], wrong]).unwrap_err();
             assert_eq!(status.code(), tonic::Code::InvalidArgument, "{wrong:?}");
         }

@@ -34,6 +34,7 @@ impl Controller for Driver {
             limit_bytes,
             on_delete: class.on_delete,
             mode: class.mode,
+            pace: class.pace,
             source: request.volume_content_source.as_ref().map(content_source).transpose()?,
         };
         let volume = self.run("CreateVolume", request.name, |store| store.create_volume(wanted)).await?;
@@ -161,7 +162,7 @@ fn content_source(source: &VolumeContentSource) -> Result<ContentSource, Status>
     }
 }
 
-fn snapshot(record: SnapshotRecord, export: &Export) -> Snapshot {
+pub(super) fn snapshot(record: SnapshotRecord, export: &Export) -> Snapshot {
     // The source as the handle names it: csi-driver-nfs prefers the handle's uuid to its folder.
     let source = export.parse_volume(&record.source_handle);
     let source = source.as_ref().map_or(record.source_name.as_str(), |volume| volume.as_source());
@@ -171,5 +172,6 @@ fn snapshot(record: SnapshotRecord, export: &Export) -> Snapshot {
         source_volume_id: record.source_handle.clone(),
         creation_time: Some(record.created.into()),
         ready_to_use: true,
+        group_snapshot_id: record.group.as_ref().map_or_else(String::new, |group| export.group_handle(group)),
     }
 }

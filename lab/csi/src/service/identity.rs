@@ -26,10 +26,11 @@ impl Identity for Driver {
         &self,
         _: Request<GetPluginCapabilitiesRequest>,
     ) -> Result<Response<GetPluginCapabilitiesResponse>, Status> {
-        let controller = Service { r#type: service::Type::ControllerService.into() };
-        Ok(Response::new(GetPluginCapabilitiesResponse {
-            capabilities: vec![PluginCapability { r#type: Some(Type::Service(controller)) }],
-        }))
+        let offered = [service::Type::ControllerService, service::Type::GroupControllerService];
+        let capability = |service: service::Type| PluginCapability {
+            r#type: Some(Type::Service(Service { r#type: service.into() })),
+        };
+        Ok(Response::new(GetPluginCapabilitiesResponse { capabilities: offered.map(capability).to_vec() }))
     }
 
     async fn probe(&self, _: Request<ProbeRequest>) -> Result<Response<ProbeResponse>, Status> {

@@ -103,6 +103,18 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// Volumes of a group were written to whenever they were cut.
+    #[error("somebody writes to the volumes of snapshot group {name} without a pause: try again [LW-0993]")]
+    NotOneMoment {
+        /// The group asked for.
+        name: EntryName,
+    },
+    /// Some of a group's snapshots, or others.
+    #[error("the snapshots of group {group} come and go together: name all of them, or delete the group [LW-0994]")]
+    Together {
+        /// The group.
+        group: EntryName,
+    },
     /// A page token that was never given out.
     #[error("starting token {token:?} was not given out by this driver: list from the beginning [LW-0988]")]
     Token {
@@ -115,10 +127,10 @@ impl StoreError {
     /// The gRPC code CSI asks for.
     pub fn code(&self) -> Code {
         match self {
-            StoreError::Name { .. } | StoreError::Handle(_) => Code::InvalidArgument,
+            StoreError::Name { .. } | StoreError::Handle(_) | StoreError::Together { .. } => Code::InvalidArgument,
             StoreError::NotFound { .. } => Code::NotFound,
             StoreError::Conflict { .. } => Code::AlreadyExists,
-            StoreError::Busy { .. } | StoreError::Token { .. } => Code::Aborted,
+            StoreError::Busy { .. } | StoreError::NotOneMoment { .. } | StoreError::Token { .. } => Code::Aborted,
             StoreError::Capacity { .. } => Code::OutOfRange,
             StoreError::Copy { source, .. } => io_code(source.io()),
             StoreError::Record(source) => source.io().map_or(Code::Internal, io_code),

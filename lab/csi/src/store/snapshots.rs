@@ -70,6 +70,7 @@ impl Store {
             source_name: volume.name,
             size_bytes,
             created,
+            group: None,
         };
         self.publish(staging, &self.snapshot_path(&name), &self.snapshots, &name, &record)?;
         Ok(record)
@@ -78,7 +79,7 @@ impl Store {
     /// Deletes a snapshot; one that does not exist is no error.
     ///
     /// # Errors
-    /// The handle is of another export, someone works on the snapshot, or the file system fails.
+    /// The handle is of another export, the snapshot is one of a group, someone works on it, or the file system fails.
     pub fn delete_snapshot(&self, handle: &str) -> Result<(), StoreError> {
         let snapshot = match self.export.parse_snapshot(handle) {
             Ok(snapshot) => snapshot,
@@ -89,6 +90,12 @@ impl Store {
             Err(error) => return Err(StoreError::Handle(error)),
         };
         let _alone = self.write_snapshot(&snapshot.name)?;
+        if let Some(found) = self.load_snapshot(&snapshot.name)?
+            && self.is_member(&found)?
+            && let Some(group) = found.group
+        {
+            return Err(StoreError::Together { group });
+        }
         let place = self.snapshot_path(&snapshot.name);
         self.discard(&place).map_err(|source| StoreError::Folder { what: "delete", path: place, source })?;
         Ok(self.snapshots.remove(&snapshot.name)?)
@@ -145,14 +152,14 @@ impl Store {
         Ok((self.load_snapshot(&name)?.ok_or_else(missing)?, held))
     }
 
-    fn write_snapshot(&self, name: &EntryName) -> Result<Guard, StoreError> {
+    pub(super) fn write_snapshot(&self, name: &EntryName) -> Result<Guard, StoreError> {
         self.locks
             .write(Key::Snapshot(name.clone()))
             .ok_or_else(|| StoreError::Busy { what: "snapshot", name: name.clone() })
     }
 
     /// A snapshot that is there: its folder, and therefore its record.
-    fn load_snapshot(&self, name: &EntryName) -> Result<Option<SnapshotRecord>, StoreError> {
+    pub(super) fn load_snapshot(&self, name: &EntryName) -> Result<Option<SnapshotRecord>, StoreError> {
         if self.snapshot_folder_is_there(name)? { Ok(self.snapshots.load(name)?) } else { Ok(None) }
     }
 

@@ -1,7 +1,10 @@
+use std::time::{Duration, Instant};
+
 use tonic::{Code, Status};
 
 use super::*;
 use crate::handle::OnDelete;
+use crate::pace::Pace;
 use crate::record::ContentSource;
 
 struct Lab {
@@ -60,6 +63,7 @@ fn wanted(name: &str) -> NewVolume {
         limit_bytes: 0,
         on_delete: OnDelete::Delete,
         mode: None,
+        pace: None,
         source: None,
     }
 }
@@ -83,6 +87,20 @@ fn a_snapshot_is_a_moment_and_a_volume_from_it_has_that_content() {
     let clone = NewVolume { name: "clone".to_owned(), ..from(ContentSource::Volume(volume)) };
     lab.store().create_volume(clone).unwrap();
     assert_eq!(lab.read("clone/disk.img"), "after");
+}
+
+#[test]
+fn a_copy_takes_the_time_that_it_is_given() {
+    let lab = Lab::new();
+    let volume = lab.volume("db");
+    let pace = Some(Pace::parse("1").unwrap());
+    let timed = |name: &str, source| {
+        let began = Instant::now();
+        lab.store().create_volume(NewVolume { pace, source, ..wanted(name) }).unwrap();
+        began.elapsed()
+    };
+    let copy = Some(ContentSource::Snapshot(lab.snapshot("snap", &volume)));
+    assert!(timed("copy", copy) >= Duration::from_secs(1));
 }
 
 #[test]
@@ -315,4 +333,81 @@ fn the_drivers_own_folders_may_not_lead_elsewhere() {
     let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     std::os::unix::fs::symlink(outside.path(), dir.path().join(".snapshots")).unwrap();
     assert!(matches!(open(dir.path()), Err(StoreError::Open { .. })));
+}
+
+#[test]
+fn a_group_is_one_moment_of_several_volumes() {
+    let lab = Lab::new();
+    let (one, two) = (lab.volume("one"), lab.volume("two"));
+    lab.write("one/disk.img", "1");
+    lab.write("two/disk.img", "1");
+    let group = lab.store().create_group("g", &[two.clone(), one.clone()]).unwrap();
+    let of = |group: &Group| group.snapshots.iter().map(|s| s.source_name.to_string()).collect::<Vec<_>>();
+    assert_eq!(of(&group), ["one", "two"]);
+    assert!(group.snapshots.iter().all(|s| s.created == group.record.created));
+    lab.write("one/disk.img", "2");
+    assert_eq!(lab.read(".snapshots/g-0/disk.img"), "1");
+
+    // Asked for again, it is what it was; of other volumes it is none.
+    assert_eq!(lab.store().create_group("g", &[one.clone(), two.clone()]).unwrap(), group);
+    assert_eq!(code(lab.store().create_group("g", std::slice::from_ref(&one))), Code::AlreadyExists);
+    assert_eq!(code(lab.store().create_group("h", &[one.clone(), "fake".into()])), Code::NotFound);
+    assert_eq!(lab.names(&SnapshotFilter::default(), 0, "").0, ["g-0", "g-1"], "a half group leaves nothing");
+
+    // A volume is made from one of its snapshots, as from any.
+    let handle =
+        |s: &crate::record::SnapshotRecord| lab.store().export().snapshot_handle(&s.name, s.source_name.as_str());
+    let members: Vec<_> = group.snapshots.iter().map(handle).collect();
+    let from = NewVolume { source: Some(ContentSource::Snapshot(members[0].clone())), ..wanted("restored") };
+    lab.store().create_volume(from).unwrap();
+    assert_eq!(lab.read("restored/disk.img"), "1");
+
+    let id = lab.store().export().group_handle(&group.record.name);
+    assert_eq!(lab.store().find_group(&id, &members).unwrap(), group);
+    assert_eq!(code(lab.store().find_group(&id, &members[..1])), Code::InvalidArgument);
+    assert_eq!(code(lab.store().delete_snapshot(&members[0])), Code::InvalidArgument, "never by itself");
+    assert_eq!(code(lab.store().delete_group(&id, &members[..1])), Code::InvalidArgument);
+    for _ in 0..2 {
+        lab.store().delete_group(&id, &members).unwrap();
+    }
+    assert!(lab.names(&SnapshotFilter::default(), 0, "").0.is_empty());
+    assert_eq!(code(lab.store().find_group(&id, &[])), Code::NotFound);
+}
+
+#[test]
+fn volumes_that_are_written_to_without_a_pause_are_no_moment() {
+    let lab = Lab::new();
+    let (one, two) = (lab.volume("one"), lab.volume("two"));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let path = lab.dir.path().join("two/disk.img");
+    let taken = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut file = File::create(&path).unwrap();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                std::io::Write::write_all(&mut file, b"x").unwrap();
+            }
+        });
+        // Not before the first byte.
+        while std::fs::metadata(&path).map_or(0, |meta| meta.len()) == 0 {
+            std::thread::yield_now();
+        }
+        let taken = lab.store().create_group("g", &[one, two]);
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        writer.join().unwrap();
+        taken
+    });
+    assert_eq!(code(taken), Code::Aborted);
+    assert!(lab.names(&SnapshotFilter::default(), 0, "").0.is_empty());
+    assert_eq!(std::fs::read_dir(lab.dir.path().join(".csi/tmp")).unwrap().count(), 0);
+}
+
+#[test]
+fn what_a_killed_driver_took_for_a_group_it_did_not_complete_goes() {
+    let mut lab = Lab::new();
+    let volumes = [lab.volume("one"), lab.volume("two")];
+    lab.store().create_group("whole", &volumes).unwrap();
+    lab.store().create_group("half", &volumes).unwrap();
+    std::fs::remove_file(lab.dir.path().join(".csi/groups/half.json")).unwrap();
+    lab.restart();
+    assert_eq!(lab.names(&SnapshotFilter::default(), 0, "").0, ["whole-0", "whole-1"]);
 }

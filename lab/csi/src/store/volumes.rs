@@ -9,6 +9,7 @@ use crate::copy;
 use crate::handle::{HandleError, OnDelete, VolumeHandle};
 use crate::locks::{Guard, Key};
 use crate::name::EntryName;
+use crate::pace::Pace;
 use crate::record::{ContentSource, VolumeRecord};
 
 /// The mode of a new volume's folder, as a guest of any user id must be able to write its disk.
@@ -27,6 +28,8 @@ pub struct NewVolume {
     pub on_delete: OnDelete,
     /// The mode the folder shall have.
     pub mode: Option<u32>,
+    /// How long filling it takes; as fast as it goes if absent.
+    pub pace: Option<Pace>,
     /// What to fill it from.
     pub source: Option<ContentSource>,
 }
@@ -82,6 +85,8 @@ impl Store {
                     to: format!("volume {name}"),
                     source: error,
                 })?;
+                // Held all the while, as by an array that is at it.
+                std::thread::sleep(wanted.pace.map(|pace| pace.of(name.as_str())).unwrap_or_default());
                 tracing::info!(volume = %name, from = source.label, ?copied, "filled");
             }
             None => std::fs::create_dir(&staging.path).map_err(|e| failed("make")(place.clone(), e))?,

@@ -1,9 +1,14 @@
 //! The lab that the tests play on, and what they share.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod plain;
+pub(crate) mod promotion;
+pub(crate) mod virt_api;
+
 use anyhow::{Context, Result, bail};
 use leeward_lab::{Lab, Root, Site};
 use leeward_lab_story::{
+    guests::Boot,
     leeward::Leeward,
     parts::{self, Stage},
     tell::Tale,
@@ -37,6 +42,12 @@ pub(crate) fn on_the_lab<T: AsyncFnOnce(&Stage<'_>) -> Result<()>>(test: T) {
 
 /// Brings the group home, with its VMs running there and nothing unfinished.
 pub(crate) async fn at_home(stage: &Stage<'_>) -> Result<()> {
+    both_answer(stage).await?;
+    stage.bring_to(Site::East).await
+}
+
+/// Waits until both sites answer.
+pub(crate) async fn both_answer(stage: &Stage<'_>) -> Result<()> {
     for site in Site::ALL {
         if !stage.lab.is_plugged(site) {
             // A test before this one failed in the middle of its disaster.
@@ -44,7 +55,7 @@ pub(crate) async fn at_home(stage: &Stage<'_>) -> Result<()> {
         }
         parts::wait_until_it_answers(stage, site).await?;
     }
-    stage.bring_to(Site::East).await
+    Ok(())
 }
 
 /// Undoes a fault however the test in between ends.
@@ -79,4 +90,16 @@ pub(crate) async fn killed_behind(stage: &Stage<'_>, args: &[&str], step: &str) 
     let killed = stage.leeward.call_until(args, &|line| eprintln!("   {line}"), |line| line.contains(&done)).await?;
     anyhow::ensure!(killed.code.is_none(), "it was not killed behind {step}: {:?}", killed.code);
     Ok(())
+}
+
+/// Checks that a guest found on each disk exactly what it had acknowledged before.
+pub(crate) fn nothing_lost(stage: &Stage<'_>, when: &str, disks: &[&str], before: &Boot, now: &Boot) {
+    for disk in disks {
+        let (acknowledged, found) = (before.last(disk, None), now.found(disk));
+        stage.tale.check(
+            format!("{when}0 records of {disk} lost"),
+            acknowledged.map(|record| record.number) == found.map(|record| record.number),
+            format!("{acknowledged:?} → {found:?}"),
+        );
+    }
 }
