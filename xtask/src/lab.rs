@@ -83,20 +83,15 @@ pub(crate) async fn on_fresh<T>(ready: &Ready, work: impl AsyncFnOnce(&Lab) -> R
 /// Ctrl-C ends the work, not the program: what was begun is still tidied up.
 pub(crate) async fn interruptible<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
-        done = work => done,
+        // First, so that the signal's handler is there before anything is.
+        biased;
         interrupted = tokio::signal::ctrl_c() => interrupted.map_err(Into::into).and_then(|()| bail!("interrupted")),
+        done = work => done,
     }
 }
 
 async fn bring_up(root: &Root, ready: &Ready, progress: &Lines) -> Result<Lab> {
-    tokio::select! {
-        up = Lab::up(root, &ready.inputs, progress) => up,
-        stopped = tokio::signal::ctrl_c() => {
-            stopped?;
-            Lab::down(root, progress).await?;
-            bail!("interrupted before the lab was up; it was taken down again");
-        }
-    }
+    Lab::up(root, &ready.inputs, progress, tokio::signal::ctrl_c()).await
 }
 
 pub(crate) async fn run(command: LabCommand) -> Result<()> {

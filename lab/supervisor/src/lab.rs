@@ -50,12 +50,32 @@ impl Lab {
     /// Brings the lab up. One that is up is taken as it is, and what has ended of it is started again; one that was left
     /// half-way, or was made of other programs, is taken down first.
     ///
-    /// Dropping the future in the middle leaves a half-made lab behind, as a kill would: call [`Lab::down`] then.
-    pub async fn up(root: &Root, inputs: &Inputs, progress: &dyn Progress) -> Result<Self> {
+    /// When `stopped` is ready before the lab is, what was begun is taken down again, and that is an error. This is done
+    /// here, under the lock: a child that was just started holds the lock, too, until its exec has closed the file, so
+    /// whoever lets go of it and calls [`Lab::down`] at once may be told that another command is at work.
+    pub async fn up(
+        root: &Root,
+        inputs: &Inputs,
+        progress: &dyn Progress,
+        stopped: impl Future<Output = std::io::Result<()>>,
+    ) -> Result<Self> {
         check_rights()?;
         inputs.check()?;
         root.claim()?;
         let _lock = root.lock()?;
+        tokio::select! {
+            // First, so that a signal's handler is there before anything is.
+            biased;
+            stopped = stopped => {
+                stopped?;
+                Self::clear(root, progress).await?;
+                anyhow::bail!("stopped before the lab was up; it was taken down again");
+            }
+            up = Self::up_locked(root, inputs, progress) => up,
+        }
+    }
+
+    async fn up_locked(root: &Root, inputs: &Inputs, progress: &dyn Progress) -> Result<Self> {
         let found = network::find();
         found.check_owner(root)?;
         if root.is_lab() {
@@ -102,6 +122,10 @@ impl Lab {
             return Ok(network::find().check_owner(root)?);
         }
         let _lock = root.lock()?;
+        Self::clear(root, progress).await
+    }
+
+    async fn clear(root: &Root, progress: &dyn Progress) -> Result<()> {
         sweep(root).await?;
         root.erase()?;
         progress.step(None, "the lab is down");

@@ -7,7 +7,7 @@
 //! # async fn example(inputs: leeward_lab::Inputs) -> anyhow::Result<()> {
 //! use leeward_lab::{Lab, Lines, Root, Site};
 //! let root = Root::from_env();
-//! let lab = Lab::up(&root, &inputs, &Lines::default()).await?;
+//! let lab = Lab::up(&root, &inputs, &Lines::default(), tokio::signal::ctrl_c()).await?;
 //! lab.kill_site(Site::East).await?;
 //! Lab::down(&root, &Lines::default()).await
 //! # }

@@ -74,14 +74,7 @@ async fn main() -> Result<()> {
     match Arguments::parse().command {
         Action::Up { inputs } => {
             let inputs: Inputs = read(&inputs)?;
-            tokio::select! {
-                up = Lab::up(&root, &inputs, &progress) => up.map(drop),
-                stopped = tokio::signal::ctrl_c() => {
-                    stopped?;
-                    Lab::down(&root, &progress).await?;
-                    anyhow::bail!("stopped before the lab was up; it was taken down again");
-                }
-            }
+            Lab::up(&root, &inputs, &progress, tokio::signal::ctrl_c()).await.map(drop)
         }
         Action::Down => Lab::down(&root, &progress).await,
         Action::Status => {
