@@ -1,14 +1,16 @@
 //! The real file system under a folder.
 
+use crate::crew::{Stop, work_off};
 use crate::extents::Extent;
 use crate::fiemap;
 use crate::layer::{Hold, Identity, Kind, Layer, LayerFile, Owner, Readable};
 use crate::place::Place;
 use rustix::fs::{
-    self, AtFlags, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom, Stat,
+    self, Advice, AtFlags, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom, Stat,
 };
 use rustix::io::Errno;
 use std::io;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -29,6 +31,10 @@ const STAT_BLOCK: u64 = 512;
 const PAGE: u64 = 4096;
 /// Bytes of zeros that are written at a time where no hole can be punched.
 const ZEROS: usize = 64 << 10;
+
+/// Files that are put on stable storage at the same time: the file system then writes its log, and the disk its cache, once for
+/// several.
+const SYNCS: NonZeroUsize = NonZeroUsize::new(16).unwrap();
 
 /// A folder of the real file system.
 #[derive(Debug)]
@@ -181,6 +187,14 @@ impl Layer for Disk {
     fn sync_folder(&self, place: &Place) -> io::Result<()> {
         Ok(fs::fsync(self.open_at(place, OFlags::DIRECTORY, Mode::empty())?)?)
     }
+
+    fn sync_all(&self, files: &[Place], folders: &[Place]) -> io::Result<()> {
+        let files = files.iter().map(|file| (file, OFlags::NONBLOCK | OFlags::NOCTTY));
+        let folders = folders.iter().map(|folder| (folder, OFlags::DIRECTORY));
+        let jobs = files.chain(folders).map(|job| (0, job)).collect();
+        let sync = |(place, flags)| Ok::<_, io::Error>(fs::fsync(self.open_at(place, flags, Mode::empty())?)?);
+        work_off(jobs, SYNCS, &Stop::default(), sync).map(drop)
+    }
 }
 
 fn owner(stat: &Stat, permissions: u32) -> Owner {
@@ -317,6 +331,13 @@ impl LayerFile for DiskFile {
 
     fn sync(&self) -> io::Result<()> {
         Ok(fs::fsync(&self.fd)?)
+    }
+
+    fn write_behind(&self, range: Range<u64>) {
+        // To forget them the kernel has to write them first. It begins that at once, and forgets only what is written by then.
+        if let Some(length) = NonZeroU64::new(range.end.saturating_sub(range.start)) {
+            let _promises_nothing = fs::fadvise(&self.fd, range.start, Some(length), Advice::DontNeed);
+        }
     }
 
     fn extents(&self) -> io::Result<Option<Vec<Extent>>> {

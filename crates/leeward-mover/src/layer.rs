@@ -105,6 +105,14 @@ pub trait Layer {
     /// # Errors
     /// The file system.
     fn sync_folder(&self, place: &Place) -> io::Result<()>;
+    /// Puts the bytes of files and the names in folders on stable storage, in any order.
+    ///
+    /// # Errors
+    /// The file system; `NotFound`.
+    fn sync_all(&self, files: &[Place], folders: &[Place]) -> io::Result<()> {
+        files.iter().try_for_each(|file| self.open_to_read(file)?.sync())?;
+        folders.iter().try_for_each(|folder| self.sync_folder(folder))
+    }
 }
 
 /// What can be read: an open file, or what stands for one.
@@ -153,6 +161,10 @@ pub trait LayerFile: Readable {
     /// # Errors
     /// The file system.
     fn sync(&self) -> io::Result<()>;
+    /// Begins to put these bytes on stable storage and does not wait, so that a later sync has less to do. Promises nothing.
+    fn write_behind(&self, range: Range<u64>) {
+        let _nothing_to_gain = range;
+    }
     /// Where its bytes lie, in order; none if that is not told.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ use crate::view;
 use crate::working::{self, Manifest, Start, Whole, Working};
 use leeward_model::name::{Epoch, GroupName, PointId, SiteName};
 pub use order::{Order, Wanted};
-use record::{load, save, sync_folders};
+use record::{load, save, sync};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -456,8 +456,11 @@ impl<'a, L: Layer> Partial<'a, L> {
         carry::carry(&mut self)?;
         let (points, folder) = (self.points, self.folder());
         let layer = &points.layer;
+        let mut files = Vec::new();
         for disk in self.whole.keys() {
-            working::clear(layer, &Paths::new(&folder, disk))?;
+            let paths = Paths::new(&folder, disk);
+            working::clear(layer, &paths)?;
+            files.extend(working::synced(&paths));
         }
         carry::give_folders(&self)?;
         let number = points.list(&self.order.group)?.iter().map(|point| point.number).max().unwrap_or(0) + 1;
@@ -466,7 +469,7 @@ impl<'a, L: Layer> Partial<'a, L> {
         let record = Point { group, point, from, epoch, number, volumes, disks: self.whole };
         save(layer, &folder.join(&name(RECORD)), &record)?;
         points.remove(&folder.join(&name(SESSION)))?;
-        sync_folders(layer, &folder)?;
+        sync(layer, &folder, &files)?;
         let whole = points.folder(&record.group, &record.point);
         layer.rename(&folder, &whole).map_err(PointError::files("naming", &whole))?;
         points.sync_names(&record.group)?;

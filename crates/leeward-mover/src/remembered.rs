@@ -14,7 +14,7 @@
 
 use crate::cache::{folders, sweep};
 use crate::extents;
-use crate::layer::{Identity, Kind, Layer, LayerFile};
+use crate::layer::{Identity, Kind, Layer, LayerFile as _};
 use crate::manifest::Fingerprint;
 use crate::paths::name;
 use crate::place::Place;
@@ -73,17 +73,25 @@ impl<'a, L: Layer> Remembered<'a, L> {
     /// Remembers that these were sent, in place of all that was before. `sent` is each disk's file, what it was when it was read,
     /// and its fingerprint. What cannot be cloned is forgotten.
     pub fn remember<'d>(&self, sent: impl Iterator<Item = (&'d Place, &'d Place, &'d Identity, Fingerprint)>) {
-        let mut kept = BTreeSet::new();
+        let (mut kept, mut made) = (BTreeSet::new(), Vec::new());
         for (disk, file, identity, fingerprint) in sent {
             let place = self.place(disk, fingerprint);
-            if self.layer.open_to_read(&place).is_ok() || self.clone_of(file, identity, disk, &place).is_ok() {
+            if self.layer.open_to_read(&place).is_ok() {
                 kept.insert(place.into());
+            } else if let Ok(new) = self.clone_of(file, identity, disk) {
+                made.push((new, place));
             }
+        }
+        let (new, _): (Vec<_>, Vec<_>) = made.iter().cloned().unzip();
+        if self.layer.sync_all(&new, &[]).is_ok() {
+            let named = made.into_iter().filter(|(new, place)| self.layer.rename(new, place).is_ok());
+            kept.extend(named.map(|(_, place)| place.into()));
         }
         sweep(self.layer, &self.folder, &kept);
     }
 
-    fn clone_of(&self, file: &Place, identity: &Identity, disk: &Place, to: &Place) -> io::Result<()> {
+    /// A clone that has not got its name yet.
+    fn clone_of(&self, file: &Place, identity: &Identity, disk: &Place) -> io::Result<Place> {
         let new = self.folder.join(disk).with_suffix(NEW);
         folders(self.layer, &new)?;
         self.layer.remove(&new)?;
@@ -92,8 +100,7 @@ impl<'a, L: Layer> Remembered<'a, L> {
             // It is another file by now, or has other bytes.
             return self.layer.remove(&new).and(Err(io::ErrorKind::InvalidData.into()));
         }
-        self.layer.open_to_read(&new)?.sync()?;
-        self.layer.rename(&new, to)
+        Ok(new)
     }
 }
 

@@ -32,6 +32,9 @@ const STATE: &str = ".state";
 const JOURNAL: &str = ".journal";
 /// Of a manifest that is being written.
 const NEW: &str = ".new";
+/// Bytes of an image that are written before the file system is told to begin: it would otherwise wait for the end, or for a
+/// tenth of the machine's memory.
+const BEHIND: u64 = 8 << 20;
 /// Bytes of a manifest that are read or written at once.
 const BUFFER: usize = 256 << 10;
 
@@ -48,6 +51,8 @@ pub struct Working<'a, L: Layer> {
     size: u64,
     /// Blocks before this one were passed.
     at: u64,
+    /// What was written, from the first byte on that the file system was not told to begin with; how much that is.
+    behind: (u64, u64),
     /// If the image is the base's file: what waits until the base's blocks are saved.
     batch: Option<Batch<L::File>>,
 }
@@ -102,7 +107,7 @@ impl<'a, L: Layer> Working<'a, L> {
         }
         resize(layer, &paths, &image, size)?;
         let batch = log.map(Batch::new);
-        Ok(Self { layer, paths, image, journal: Stream::new(file, 0), size, at: 0, batch })
+        Ok(Self { layer, paths, image, journal: Stream::new(file, 0), size, at: 0, behind: (0, 0), batch })
     }
 
     /// What it holds.
@@ -154,6 +159,12 @@ impl<'a, L: Layer> Working<'a, L> {
         match change {
             Change::Write { offset, bytes } => {
                 self.image.write_at(*offset, bytes).map_err(PointError::files("writing", place))?;
+                let end = offset + bytes.len() as u64;
+                self.behind.1 += bytes.len() as u64;
+                if self.behind.1 >= BEHIND {
+                    self.image.write_behind(self.behind.0..end);
+                    self.behind = (end, 0);
+                }
                 let blocks = offset / BLOCK_BYTES..blocks(offset + bytes.len() as u64);
                 let digests = bytes.chunks(BLOCK).map(Digest::of).collect();
                 self.record(&Record { blocks, digests })
@@ -171,7 +182,8 @@ impl<'a, L: Layer> Working<'a, L> {
             .map_err(PointError::files("writing the journal of", &self.paths.image))
     }
 
-    /// Compares with the source's fingerprint and puts everything on stable storage.
+    /// Compares with the source's fingerprint. It is not on stable storage by then: that is for the whole point to do, for all disks
+    /// together ([`synced`]).
     ///
     /// # Errors
     /// The file system; [`PointError::Differs`].
@@ -187,10 +199,14 @@ impl<'a, L: Layer> Working<'a, L> {
             return Err(PointError::Differs { place: place.clone(), sent, found });
         }
         self.image.set_owner(owner).map_err(PointError::files("giving an owner to", place))?;
-        self.image.sync().map_err(PointError::files("putting on stable storage", place))?;
         let identity = self.image.identity().map_err(PointError::files("looking at", place))?;
         Ok(Whole { size: self.size, fingerprint: found, identity })
     }
+}
+
+/// The files of a finished disk that have to be on stable storage before it is a point's.
+pub(crate) fn synced(paths: &Paths) -> [Place; 2] {
+    [paths.image.clone(), paths.manifest()]
 }
 
 /// Removes what only a working copy has.
@@ -299,7 +315,7 @@ fn read_block<F: LayerFile>(
     Ok(Digest::of(&block).map(|digest| (index, digest)))
 }
 
-/// Writes the manifest of what a working copy of `size` bytes holds to `to`, on stable storage.
+/// Writes the manifest of what a working copy of `size` bytes holds to `to`.
 fn merge<L: Layer>(layer: &L, paths: &Paths, size: u64, to: &Place) -> Result<Fingerprint, PointError> {
     let bad = PointError::manifest(&paths.image);
     let older = read(layer, &paths.blocks.with_suffix(STATE), &paths.image)?;
@@ -339,7 +355,8 @@ fn unread<E>(error: ScanError<E>, place: &Place, sink: impl FnOnce(E) -> PointEr
     }
 }
 
-/// Writes a manifest beside `to` and puts it there, on stable storage but for its name.
+/// Writes a manifest beside `to` and puts it there. A working copy's is not believed after a crash of the machine, so it need not be
+/// on stable storage.
 fn write<L: Layer>(
     layer: &L,
     to: &Place,
@@ -353,8 +370,7 @@ fn write<L: Layer>(
     let mut writer = Writer::new(BufWriter::with_capacity(BUFFER, Stream::new(file, 0)), size).map_err(&bad)?;
     fill(&mut writer)?;
     let (buffer, fingerprint) = writer.finish().map_err(&bad)?;
-    let stream = buffer.into_inner().map_err(|error| bad(ManifestError::Io(error.into_error())))?;
-    stream.into_file().sync().map_err(PointError::files("putting on stable storage", &new))?;
+    buffer.into_inner().map_err(|error| bad(ManifestError::Io(error.into_error())))?;
     layer.rename(&new, to).map_err(PointError::files("naming", to))?;
     Ok(fingerprint)
 }

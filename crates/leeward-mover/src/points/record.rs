@@ -35,12 +35,17 @@ pub(crate) fn save<T: Serialize, L: Layer>(layer: &L, place: &Place, record: &T)
     layer.rename(&new, place).map_err(files("naming"))
 }
 
-/// Puts a folder and all in it on stable storage: the names, not the files' bytes.
-pub(super) fn sync_folders<L: Layer>(layer: &L, folder: &Place) -> Result<(), PointError> {
-    for (entry, kind) in layer.list(folder).map_err(PointError::files("listing", folder))? {
-        if kind == Kind::Folder {
-            sync_folders(layer, &folder.join(&name(&entry)))?;
+/// Puts files on stable storage, and all names in a folder.
+pub(super) fn sync<L: Layer>(layer: &L, folder: &Place, files: &[Place]) -> Result<(), PointError> {
+    let mut folders = vec![folder.clone()];
+    let mut next = 0;
+    while let Some(place) = folders.get(next).cloned() {
+        for (entry, kind) in layer.list(&place).map_err(PointError::files("listing", &place))? {
+            if kind == Kind::Folder {
+                folders.push(place.join(&name(&entry)));
+            }
         }
+        next += 1;
     }
-    layer.sync_folder(folder).map_err(PointError::files("putting on stable storage", folder))
+    layer.sync_all(files, &folders).map_err(PointError::files("putting on stable storage", folder))
 }
