@@ -18,8 +18,8 @@ pub(crate) fn run() -> Result<()> {
     let cargo_deny = cargo_deny()?;
     for manifest in ["Cargo.toml", "fuzz/Cargo.toml"] {
         let mut deny = Command::new(&cargo_deny);
-        deny.current_dir(repository()).args(["--log-level", "error", "--manifest-path", manifest]);
-        must(deny.args(["check", "--config", "deny.toml", "licenses", "bans", "sources"]))?;
+        deny.current_dir(repository()).args(["--log-level", "error", "--config", "deny.toml"]);
+        must(deny.args(["--manifest-path", manifest, "check", "licenses", "bans", "sources"]))?;
     }
     Ok(())
 }
