@@ -98,9 +98,12 @@ impl Bed {
         let program = self.at(name);
         for _ in 0..500 {
             // While another test forks, the program is still open for writing in its child.
-            let started = Command::new(&program).current_dir(self.folder.path()).stdin(Stdio::null()).spawn();
-            if let Ok(child) = started {
-                for _ in 0..500 {
+            // A shell cannot trap what was ignored when it began, as SIGHUP is below nohup(1).
+            let mut command = Command::new("env");
+            command.arg("--default-signal=HUP").arg(&program);
+            let started = command.current_dir(self.folder.path()).stdin(Stdio::null()).spawn();
+            if let Ok(mut child) = started {
+                while child.try_wait().unwrap().is_none() {
                     if fs::read_to_string(self.at("ganesha.pid")).is_ok_and(|pid| pid.ends_with('\n')) {
                         return child;
                     }
