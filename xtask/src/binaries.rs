@@ -101,6 +101,7 @@ pub(crate) fn ready() -> Result<Ready> {
             mover: debug.join("leeward-mover"),
             guest_kernel: guest_kernel.vmlinuz,
             guest_initrd: initrd,
+            without_reflinks: false,
         },
         leeward: debug.join("leeward"),
         csi_sanity: parts.csi_sanity,

@@ -229,6 +229,7 @@ mod tests {
             mover: path(),
             guest_kernel: path(),
             guest_initrd: path(),
+            without_reflinks: false,
         };
         let secrets = Secrets { s3_access_key: "k".into(), s3_secret_key: "s".into(), admin_token: "t".into() };
         let topology = Topology::new(&Root::at("/lab"), &inputs, &secrets);

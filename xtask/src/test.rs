@@ -4,7 +4,7 @@
 mod apart;
 
 use crate::{binaries, check, lab};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use leeward_lab::{Lab, Lines, Root, Site};
 use leeward_lab_story::files;
@@ -66,13 +66,32 @@ pub(crate) async fn run(args: &TestArgs) -> Result<()> {
     lab_tests(&ready, args.only.as_deref()).await
 }
 
-/// The lab's tests, half of them on a lab of their own beside the other's.
+/// The lab's tests, half of them on a lab of their own beside the other's; and once more the story, where files share no blocks.
 async fn lab_tests(ready: &binaries::Ready, only: Option<&str>) -> Result<()> {
     binaries::must(binaries::cargo().args(["test", "--quiet", "--no-run", "--package", "leeward-lab-story"]))?;
     let beside = apart::start(only)?;
     let here = lab::on_fresh(ready, async |sites| half(sites, ready, &HERE, only).await).await;
+    let here = match only {
+        None | Some("") => here.and(without_reflinks(ready).await),
+        Some(_) => here,
+    };
     let beside = beside.finish().await;
     here.and(beside)
+}
+
+/// The story on file servers without reflinks: there the mover keeps undo logs.
+async fn without_reflinks(ready: &binaries::Ready) -> Result<()> {
+    let mut ready = ready.clone();
+    ready.inputs.without_reflinks = true;
+    lab::on_fresh(&ready, async |sites| {
+        half(sites, &ready, &["t1_story"], None).await?;
+        let points = sites.export(Site::West).join(".leeward/points/shop");
+        let logs =
+            fs_err::read_dir(points)?.filter(|point| point.as_ref().is_ok_and(|at| at.path().join(".undo").exists()));
+        ensure!(logs.count() > 0, "no point at west has an undo log");
+        Ok(())
+    })
+    .await
 }
 
 /// One lab, one story at a time.

@@ -14,7 +14,7 @@ use crate::points::Point;
 use crate::tls::{self, TlsError, Trouble, of_io};
 use crate::wire::proto::mover_client::MoverClient;
 use crate::wire::proto::{FreeRequest, HelloRequest, ManifestPart, ManifestRequest, PointReply, PointsRequest};
-use crate::wire::stream::{Meter, Metered};
+use crate::wire::stream::{GIVEN, Meter, Metered, Socket, socket};
 use crate::wire::version::{KEY, SPOKEN, Versions};
 use crate::wire::{self, refusal};
 use hyper_util::rt::TokioIo;
@@ -308,14 +308,15 @@ impl std::fmt::Debug for Link {
     }
 }
 
-async fn connect(peer: &Peer, tls: Arc<rustls::ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(peer.address.as_str()).await?;
-    stream.set_nodelay(true)?;
-    TlsConnector::from(tls).connect(tls::name(peer), stream).await
+async fn connect(peer: &Peer, tls: Arc<rustls::ClientConfig>) -> io::Result<TlsStream<Socket>> {
+    let stream = socket(TcpStream::connect(peer.address.as_str()).await?)?;
+    let mut stream = TlsConnector::from(tls).connect(tls::name(peer), stream).await?;
+    stream.get_mut().1.set_buffer_limit(Some(GIVEN));
+    Ok(stream)
 }
 
 /// gRPC on a connection that is there. It is not made anew when it breaks: who repeats asks first what has arrived.
-async fn channel(stream: Metered<TlsStream<TcpStream>, ()>) -> Result<Channel, tonic::transport::Error> {
+async fn channel(stream: Metered<TlsStream<Socket>, ()>) -> Result<Channel, tonic::transport::Error> {
     let once = Mutex::new(Some(stream));
     // The address is only a form; the connection is made already.
     Endpoint::from_static("http://mover")

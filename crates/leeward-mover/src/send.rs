@@ -6,14 +6,17 @@ use crate::manifest::{Fingerprint, ManifestError, Writer};
 use crate::place::Place;
 use crate::points::{Order, Point};
 use crate::remembered::{self, Remembered};
-use crate::scan::{Change, Look, ScanError, Scanned, scan};
+use crate::scan::{Look, ScanError, Scanned, scan};
 use crate::target::{Begun, Making, Receiver, Target, TargetError};
 use crate::volumes::{Located, VolumeError, Walked, recheck};
 use crate::watch::{Unseen, Watch, Watched};
+use beside::handing_on;
 use leeward_model::name::PointId;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Instant;
+
+mod beside;
 
 /// What became of a request.
 #[derive(Debug)]
@@ -157,8 +160,7 @@ impl<S: Layer> Sending<'_, S> {
         let (older_size, older) = receiver.older().map_err(failed)?;
         let mut newer = Writer::new(receiver.keep(), size).map_err(bad)?;
         let watched = Watched::new(&file, self.watch, self.stop);
-        let apply = &mut |change: Change<'_>| receiver.apply(&change);
-        let scanned = scan(&watched, size, look, older, older_size, &mut newer, apply);
+        let scanned = handing_on(&mut receiver, |each| scan(&watched, size, look, older, older_size, &mut newer, each));
         let scanned = scanned.map_err(|error| match error {
             ScanError::Read { source, .. } => SendError::Volume(unread(source)),
             ScanError::Shrunk { .. } => self.changed(),

@@ -12,7 +12,7 @@ use crate::points::Points;
 use crate::tls::{self, Server, TlsError, Trouble, of_io};
 use crate::wire;
 use crate::wire::proto::mover_server::MoverServer;
-use crate::wire::stream::{Meter, Metered};
+use crate::wire::stream::{GIVEN, Meter, Metered, Socket, socket};
 use leeward_model::mover::RefusalKind;
 use leeward_model::name::SiteName;
 use service::{Caller, Service};
@@ -45,7 +45,7 @@ const END_WITHIN: Duration = Duration::from_secs(10);
 /// Where the points are inside an export.
 pub const POINTS: &str = ".leeward/points";
 
-type Incoming = Metered<TlsStream<TcpStream>, Caller>;
+type Incoming = Metered<TlsStream<Socket>, Caller>;
 
 /// A server that does not begin, or ends early.
 #[derive(Debug, thiserror::Error)]
@@ -220,12 +220,13 @@ async fn shake_hands(
     meters: &Meters,
     places: Arc<Semaphore>,
 ) -> Result<Incoming, String> {
-    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+    let stream = socket(stream).map_err(|error| error.to_string())?;
     let (config, trouble) = tls.current();
     if let Some(error) = trouble {
         eprintln!("leeward-mover: going on with the old certificates: {}", crate::refusal::text(&error));
     }
-    let stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| refused(&error))?;
+    let mut stream = TlsAcceptor::from(config).accept(stream).await.map_err(|error| refused(&error))?;
+    stream.get_mut().1.set_buffer_limit(Some(GIVEN));
     let unknown = || "the name in its certificate is none of the peers here".to_owned();
     let site = tls.site(stream.get_ref().1.peer_certificates()).ok_or_else(unknown)?;
     let meter = meters.get(&site).cloned().ok_or_else(unknown)?;

@@ -64,7 +64,10 @@ pub trait Making: Sync {
 }
 
 /// A disk that receives changes.
-pub trait Receiver {
+pub trait Receiver: Send {
+    /// Whether `apply` does the work itself, so that it is worth a thread of its own.
+    const WORKS: bool;
+
     /// The fingerprint of what it holds before the first change.
     ///
     /// # Errors
@@ -181,10 +184,12 @@ where
     }
 }
 
-impl<L: Layer> Receiver for LocalDisk<'_, L>
+impl<L: Layer + Sync> Receiver for LocalDisk<'_, L>
 where
-    L::File: 'static,
+    L::File: 'static + Send,
 {
+    const WORKS: bool = true;
+
     fn held(&self) -> Result<Fingerprint, TargetError> {
         Ok(LocalDisk::held(self)?.1)
     }

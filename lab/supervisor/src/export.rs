@@ -1,4 +1,4 @@
-//! A site's export: an XFS with reflinks in a sparse file, mounted in the lab's root.
+//! A site's export: an XFS in a sparse file, mounted in the lab's root; with reflinks, if a lab without them was not asked for.
 //!
 //! XFS because a reflink makes a snapshot or a clone of a disk image in milliseconds, and because FIEMAP then tells which
 //! extents are shared; the machine's own file system seldom has either.
@@ -19,11 +19,12 @@ fn image(root: &Root, site: Site) -> PathBuf {
 }
 
 /// Makes and mounts the site's export.
-pub(crate) async fn mount(root: &Root, site: Site) -> Result<()> {
+pub(crate) async fn mount(root: &Root, site: Site, without_reflinks: bool) -> Result<()> {
     let (image, folder) = (image(root, site), root.export(site));
     fs_err::create_dir_all(&folder)?;
     fs_err::File::create(&image)?.set_len(SIZE)?;
-    root.run("mkfs.xfs", ["-q", "-m", "reflink=1", "-L", &format!("lw-{site}"), &image.display().to_string()]).await?;
+    let reflink = format!("reflink={}", u8::from(!without_reflinks));
+    root.run("mkfs.xfs", ["-q", "-m", &reflink, "-L", &format!("lw-{site}"), &image.display().to_string()]).await?;
     // The loop device is let go by the kernel with the mount: there is no moment at which it has no owner.
     let (image, folder) = (image.display().to_string(), folder.display().to_string());
     root.run("mount", ["-t", "xfs", "-o", "loop,noatime,discard", &image, &folder]).await?;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::LabError;
 use crate::velero::VeleroBuild;
 
-/// Everything a lab is made of. All paths are absolute.
+/// Everything that a lab is made of. All paths are absolute.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inputs {
     /// One binary with kube-apiserver, kube-controller-manager and kubectl, picked by its first argument.
@@ -40,6 +40,9 @@ pub struct Inputs {
     pub guest_kernel: PathBuf,
     /// The guests' initial file system.
     pub guest_initrd: PathBuf,
+    /// Whether files of the exports cannot share blocks, as on file servers without reflinks.
+    #[serde(default)]
+    pub without_reflinks: bool,
 }
 
 /// Programs of the system, by name, and the Debian package that has each.

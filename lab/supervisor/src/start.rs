@@ -93,8 +93,12 @@ impl Start<'_> {
             velero::link(self.root, site, &self.inputs.velero, &self.inputs.velero_plugin_for_aws)?;
             velero::prepare(self.root, site, self.inputs, &PluginSet::Leeward, self.secrets)
         };
-        tokio::try_join!(files, site::prepare(self.root, site, self.secrets), export::mount(self.root, site))
-            .with_context(|| format!("preparing {site}"))?;
+        tokio::try_join!(
+            files,
+            site::prepare(self.root, site, self.secrets),
+            export::mount(self.root, site, self.inputs.without_reflinks)
+        )
+        .with_context(|| format!("preparing {site}"))?;
         step("the export is mounted");
         self.stage(site, Stage::Base).await?;
         self.stage(site, Stage::Api).await?;

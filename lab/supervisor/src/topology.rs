@@ -189,6 +189,7 @@ mod tests {
             mover: part("leeward-mover"),
             guest_kernel: part("vmlinuz"),
             guest_initrd: part("guest.cpio.gz"),
+            without_reflinks: false,
         };
         let secrets = Secrets { s3_access_key: "key".into(), s3_secret_key: "secret".into(), admin_token: "t".into() };
         Topology::new(&Root::at("/lab"), &inputs, &secrets)

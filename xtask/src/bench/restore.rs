@@ -1,7 +1,7 @@
 //! `cargo xtask bench restore`: what Leeward's plug-in costs a restore by the real Velero.
 //!
-//! Both sides restore the same backup of the same volumes at the same site, in turns, with and without the plug-in in
-//! Velero's folder. The volumes were made by hand and have reclaim policy `Retain`, so that Velero restores them as they
+//! All restore the same backup of the same volumes at the same site, in turns: without a plug-in in Velero's folder, with one that
+//! is asked about each volume and has nothing to say, and with Leeward's. The second is the price of any plug-in. The volumes were made by hand and have reclaim policy `Retain`, so that Velero restores them as they
 //! stand in the backup also without the plug-in: each makes one PersistentVolume of each, and nobody provisions anything.
 //! They are alone in the backup: what else a restore holds is work in which the plug-in has less part, or none.
 //!
@@ -11,7 +11,7 @@
 //! requests, which are nearly the same however long it takes.
 
 use super::{load, ready, site_config};
-use crate::lab;
+use crate::{binaries, lab};
 use anyhow::{Result, ensure};
 use clap::Args;
 use leeward_lab::{Lab, PluginSet, Site};
@@ -19,7 +19,7 @@ use leeward_lab_story::cost::Cost;
 use leeward_lab_story::many;
 use leeward_lab_story::stopwatch::{self, Wanted};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const BACKUP: &str = "volumes";
@@ -33,7 +33,7 @@ pub(crate) struct RestoreArgs {
     /// PersistentVolumes of the backup.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     volumes: u32,
-    /// Restores with, and as many without.
+    /// Restores with each.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Measure this plug-in instead of the image's.
@@ -43,12 +43,13 @@ pub(crate) struct RestoreArgs {
 
 pub(super) async fn run(args: &RestoreArgs) -> Result<()> {
     let ready = ready(args.program.as_deref())?;
-    lab::on_fresh(&ready, async |sites| compare(sites, args).await).await?;
+    let idle = binaries::static_release("leeward-lab-caller", "lab-idle-plugin")?;
+    lab::on_fresh(&ready, async |sites| compare(sites, &idle, args).await).await?;
     println!("\nagain: cargo xtask bench restore --volumes {} --rounds {}", args.volumes, args.rounds);
     Ok(())
 }
 
-async fn compare(sites: &Lab, args: &RestoreArgs) -> Result<()> {
+async fn compare(sites: &Lab, idle: &Path, args: &RestoreArgs) -> Result<()> {
     let (east, count) = (sites.cluster(Site::East).await?, usize::try_from(args.volumes)?);
     for site in Site::ALL {
         sites.cluster(site).await?.apply(&site_config(site)).await?;
@@ -64,34 +65,74 @@ async fn compare(sites: &Lab, args: &RestoreArgs) -> Result<()> {
     let made = stopwatch::run(&east, "Backup", BACKUP, &backup, LIMIT).await?;
     println!("{count} PersistentVolumes backed up in {:.1} s, with the plug-in\n", made.items.as_secs_f64());
     println!("round     plug-in        s   to the end   CPU s   requests    load");
-    let mut all = [Vec::new(), Vec::new()];
+    let mut all = Subject::ALL.map(|_| Vec::new());
     for round in 0..args.rounds {
-        // Each is as often the first of the two as the other.
-        for with in [round % 2 == 1, round % 2 == 0] {
-            let made = restore(sites, count, round, with).await?;
-            let (name, Cost { cpu, requests }) = (if with { "Leeward's" } else { "none" }, made.cost);
+        for turn in 0..Subject::ALL.len() {
+            // Each is as often the first as any other.
+            let subject = (turn + usize::try_from(round)?) % Subject::ALL.len();
+            let made = restore(sites, count, round, Subject::ALL[subject], idle).await?;
+            let (name, Cost { cpu, requests }) = (Subject::ALL[subject].name(), made.cost);
             let (items, whole, cpu) = (made.items.as_secs_f64(), made.whole.as_secs_f64(), cpu.as_secs_f64());
             let load = &made.load;
             println!("{:<10}{name:<10}{items:>6.2}{whole:>13.2}{cpu:>8.2}{requests:>11}   {load:>5}", round + 1);
-            all[usize::from(with)].push(made);
+            all[subject].push(made);
         }
     }
-    tell(&all, args.volumes);
+    let [none, idle, leeward] = &all;
+    tell("the idle plug-in", none, idle, args.volumes);
+    tell("Leeward's plug-in", none, leeward, args.volumes);
+    println!("at most 1.05 wanted");
+    tell("Leeward's instead of the idle plug-in", idle, leeward, args.volumes);
     Ok(())
 }
 
-/// Compares the restores without the plug-in and those with it.
-fn tell([without, with]: &[Vec<Restored>; 2], volumes: u32) {
+/// What is in Velero's folder besides the plug-in for the bucket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    None,
+    Idle,
+    Leeward,
+}
+
+impl Subject {
+    const ALL: [Self; 3] = [Self::None, Self::Idle, Self::Leeward];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Idle => "idle",
+            Self::Leeward => "leeward",
+        }
+    }
+
+    fn plugins(self, idle: &Path) -> PluginSet {
+        match self {
+            Self::None => PluginSet::Plain,
+            Self::Idle => PluginSet::With(vec![idle.to_owned()]),
+            Self::Leeward => PluginSet::Leeward,
+        }
+    }
+
+    /// Where the restored volumes point. A fast restore of something else is none.
+    const fn points_at(self) -> Site {
+        match self {
+            Self::None | Self::Idle => Site::East,
+            Self::Leeward => Site::West,
+        }
+    }
+}
+
+/// Compares restores with what is `named`, and those without, or with another.
+fn tell(named: &str, without: &[Restored], with: &[Restored], volumes: u32) {
     let pairs = || with.iter().zip(without);
     let mut ratios: Vec<_> = pairs().map(|(with, without)| with.items.div_duration_f64(without.items)).collect();
     let each: Vec<_> = ratios.iter().map(|ratio| format!("{ratio:.3}")).collect();
-    println!("\nwith the plug-in / without, round by round: {}", each.join(" "));
-    println!("median of these: {:.3} (at most 1.05 wanted)", median(&mut ratios));
+    println!("\n{named}: {:.3} × the time, the median of {}", median(&mut ratios), each.join(" "));
     let more = |with: Duration, without: Duration| (with.as_secs_f64() - without.as_secs_f64()) / f64::from(volumes);
     let mut wall: Vec<_> = pairs().map(|(with, without)| more(with.items, without.items)).collect();
     let mut cpu: Vec<_> = pairs().map(|(with, without)| more(with.cost.cpu, without.cost.cpu)).collect();
     let (wall, cpu) = (median(&mut wall) * 1000.0, median(&mut cpu) * 1000.0);
-    println!("more for each volume, by the medians: {wall:.2} ms, of the processor {cpu:.2} ms");
+    println!("more for each volume: {wall:.2} ms, of the processor {cpu:.2} ms");
 }
 
 fn median(values: &mut [f64]) -> f64 {
@@ -111,17 +152,16 @@ struct Restored {
 }
 
 /// Restores the backup at west and removes what was restored.
-async fn restore(sites: &Lab, count: usize, round: u32, with: bool) -> Result<Restored> {
-    let (west, plugins) = (sites.cluster(Site::West).await?, if with { PluginSet::Leeward } else { PluginSet::Plain });
-    sites.restart_velero(Site::West, plugins).await?;
+async fn restore(sites: &Lab, count: usize, round: u32, subject: Subject, idle: &Path) -> Result<Restored> {
+    let west = sites.cluster(Site::West).await?;
+    sites.restart_velero(Site::West, subject.plugins(idle)).await?;
     stopwatch::synced(&west, BACKUP, SYNCED).await?;
-    let name = format!("{}-{round}", if with { "leeward" } else { "plain" });
+    let name = format!("{}-{round}", subject.name());
     let wanted = Wanted { spec: json!({"backupName": BACKUP}), ..Wanted::default() };
     let (load, before) = (load()?, Cost::of(sites, Site::West).await?);
     let run = stopwatch::run(&west, "Restore", &name, &wanted, LIMIT).await?;
     let cost = Cost::of(sites, Site::West).await?.since(before);
-    // A fast restore of something else is none.
-    let points_at = if with { Site::West } else { Site::East };
+    let points_at = subject.points_at();
     let found = many::volumes_by_server(&west).await?;
     ensure!(
         found.len() == 1 && found.get(&points_at.address().to_string()) == Some(&count),

@@ -99,10 +99,12 @@ impl<'a, L: Layer> RemoteDisk<'a, L> {
     }
 }
 
-impl<L: Layer> Receiver for RemoteDisk<'_, L>
+impl<L: Layer + Sync> Receiver for RemoteDisk<'_, L>
 where
     L::File: 'static,
 {
+    const WORKS: bool = false;
+
     fn held(&self) -> Result<Fingerprint, TargetError> {
         Ok(self.held)
     }

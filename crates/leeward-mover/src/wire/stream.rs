@@ -6,8 +6,26 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, BufReader, ReadBuf};
+use tokio::net::TcpStream;
 use tonic::transport::server::Connected;
+
+/// Bytes that are taken from a connection at once. rustls by itself asks for 4 KiB at a time: four calls of the kernel for each record.
+const TAKEN: usize = 256 << 10;
+/// Encrypted bytes that wait to be given to a connection; by rustls's own default, 64 KiB.
+pub(crate) const GIVEN: usize = 256 << 10;
+
+/// A connection as TLS gets it.
+pub(crate) type Socket = BufReader<TcpStream>;
+
+/// A connection as TLS gets it.
+///
+/// # Errors
+/// It has ended already.
+pub(crate) fn socket(stream: TcpStream) -> io::Result<Socket> {
+    stream.set_nodelay(true)?;
+    Ok(BufReader::with_capacity(TAKEN, stream))
+}
 
 /// What went over a connection.
 #[derive(Debug, Default)]

@@ -2,7 +2,7 @@
 
 use super::image::{Layout, ensure_same};
 use super::process::{Cost, run};
-use super::report::{Case, Row};
+use super::report::{Case, Row, TIMES};
 use super::rsync::Rsync;
 use super::scratch::Scratch;
 use super::subject::{IMAGE, Moved, Mover};
@@ -163,17 +163,17 @@ impl Bench<'_> {
         Ok(rows)
     }
 
-    /// The mover alone with images of 1, 2, 4 and 8 times as much: the first copy, and the next point.
+    /// The mover alone with images of 1, 4 and 16 times as much: the first copy, and the next point.
     pub(super) fn growth(&self) -> Result<Vec<Row>> {
         let whole = self.sizes.image;
         let mut rows = Vec::new();
-        for times in [1, 2, 4, 8] {
-            // Eight times is twice the large image.
-            let part = |number: u64| number / 4 * times;
+        for times in TIMES {
+            // The largest is eight times the large image.
+            let part = |number: u64| number / 2 * u64::from(times);
             let layout =
                 Layout { size: part(whole.size), allocated: part(whole.allocated), extents: part(whole.extents) };
             let source = self.source(VOLUME)?;
-            layout.make(&source, "growth")?;
+            layout.make_of_few(&source, "growth")?;
             self.mover.forget(GROUP)?;
             let first = self.mover.sync(GROUP, "p-0", None, &[VOLUME.to_owned()])?;
             let subject = format!("{} MiB", layout.allocated >> 20);

@@ -1,7 +1,7 @@
 //! Disk images to measure with: sparse, of bytes that do not compress, the same at each run.
 
 use anyhow::{Result, bail, ensure};
-use rustix::fs::{SeekFrom, seek};
+use rustix::fs::{SeekFrom, copy_file_range, seek};
 use rustix::io::Errno;
 use std::fs::File;
 use std::ops::Range;
@@ -12,6 +12,9 @@ use std::path::Path;
 const PAGE: u64 = 4096;
 /// Bytes that are compared at once.
 const BUFFER: usize = 1 << 20;
+
+/// Pieces of an image of few that are not clones.
+const FEW: u64 = 1024;
 
 /// How an image is laid out.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +47,23 @@ impl Layout {
         for number in 0..self.extents {
             noise.fill(&mut bytes);
             file.file().write_all_at(&bytes, self.extent(number).start)?;
+        }
+        Ok(file.sync_all()?)
+    }
+
+    /// Makes the image, the pieces behind the first [`FEW`] being clones of those: allocated all the same, and the disk need not
+    /// have room for it twice.
+    pub(super) fn make_of_few(&self, path: &Path, seed: &str) -> Result<()> {
+        let few = self.extents.min(FEW);
+        let part = |number: u64| number / self.extents * few;
+        Self { size: part(self.size), allocated: part(self.allocated), extents: few }.make(path, seed)?;
+        let file = fs_err::OpenOptions::new().read(true).write(true).open(path)?;
+        file.set_len(self.size)?;
+        for number in few..self.extents {
+            let (from, to) = (self.extent(number % few), self.extent(number));
+            let (mut from, mut at, length) = (from.start, to.start, usize::try_from(to.end - to.start)?);
+            let cloned = copy_file_range(file.file(), Some(&mut from), file.file(), Some(&mut at), length)?;
+            ensure!(cloned == length, "only {cloned} of {length} bytes were cloned");
         }
         Ok(file.sync_all()?)
     }
@@ -133,6 +153,15 @@ mod tests {
         assert!(ensure_same(&one, &other).is_err());
         layout.dirty(&other, 3, "pages").unwrap();
         ensure_same(&one, &other).unwrap();
+        let few = folder.path().join("few");
+        let layout = Layout { size: 4 * FEW * PAGE * 2, allocated: 4 * FEW * PAGE, extents: 4 * FEW };
+        layout.make_of_few(&few, "seed").unwrap();
+        let bytes = std::fs::read(&few).unwrap();
+        assert_eq!(bytes.len() as u64, layout.size);
+        let extent = |number| layout.extent(number).map(|at| bytes[usize::try_from(at).unwrap()]).collect::<Vec<_>>();
+        assert_eq!(extent(5), extent(5 + 3 * FEW));
+        assert_ne!(extent(5), extent(6));
+        assert!(extent(4 * FEW - 1).iter().any(|byte| *byte != 0));
         file.set_len(1).unwrap();
         assert!(ensure_same(&one, &other).is_err());
     }
