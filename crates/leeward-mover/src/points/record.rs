@@ -1,6 +1,5 @@
 //! Records beside a point's disks, and the folders that all of it is in.
 
-use super::name;
 use crate::error::PointError;
 use crate::layer::{Kind, Layer, LayerFile, Stream};
 use crate::place::Place;
@@ -38,8 +37,11 @@ pub(crate) fn save<T: Serialize, L: Layer>(layer: &L, place: &Place, record: &T)
 /// Puts a folder and all in it on stable storage: the names, not the files' bytes.
 pub(super) fn sync_folders<L: Layer>(layer: &L, folder: &Place) -> Result<(), PointError> {
     for (entry, kind) in layer.list(folder).map_err(PointError::files("listing", folder))? {
-        if kind == Kind::Folder {
-            sync_folders(layer, &folder.join(&name(&entry)))?;
+        // What has a longer name than any of ours is not ours.
+        if kind == Kind::Folder
+            && let Ok(entry) = Place::parse(&entry)
+        {
+            sync_folders(layer, &folder.join(&entry))?;
         }
     }
     layer.sync_folder(folder).map_err(PointError::files("putting on stable storage", folder))
