@@ -9,10 +9,14 @@
 
 #[path = "fuzz/seed.rs"]
 mod seed;
+#[path = "fuzz/seed_exports.rs"]
+mod seed_exports;
 #[path = "fuzz/seed_link.rs"]
 mod seed_link;
 #[path = "fuzz/seed_mover.rs"]
 mod seed_mover;
+#[path = "fuzz/seed_undo.rs"]
+mod seed_undo;
 #[cfg_attr(
     not(test),
     allow(dead_code, reason = "here only what seeds are made with is needed; tests call the targets")
@@ -67,11 +71,25 @@ enum Target {
     Order,
     /// Calls of another site's mover.
     Link,
+    /// Points on a file system without reflinks, and damaged undo logs.
+    Undo,
+    /// Configurations of NFS servers.
+    Exports,
 }
 
 impl Target {
-    const ALL: [Self; 8] =
-        [Self::Mapping, Self::Pv, Self::Wire, Self::Manifest, Self::Journal, Self::Request, Self::Order, Self::Link];
+    const ALL: [Self; 10] = [
+        Self::Mapping,
+        Self::Pv,
+        Self::Wire,
+        Self::Manifest,
+        Self::Journal,
+        Self::Request,
+        Self::Order,
+        Self::Link,
+        Self::Undo,
+        Self::Exports,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -83,6 +101,8 @@ impl Target {
             Self::Request => "request",
             Self::Order => "order",
             Self::Link => "link",
+            Self::Undo => "undo",
+            Self::Exports => "exports",
         }
     }
 
@@ -97,6 +117,8 @@ impl Target {
             Self::Request => target::request(input),
             Self::Order => target::order(input),
             Self::Link => target::link(input),
+            Self::Undo => target::undo(input),
+            Self::Exports => target::exports(input),
         }
     }
 
@@ -110,6 +132,8 @@ impl Target {
             Self::Request => seed_mover::request(),
             Self::Order => seed_mover::order(),
             Self::Link => seed_link::link(),
+            Self::Undo => Ok(seed_undo::undo()),
+            Self::Exports => Ok(seed_exports::exports()),
         }
     }
 
@@ -234,6 +258,24 @@ mod tests {
                 // Of a failure, its path is what one wants to know.
                 eprintln!("{}", path.display());
                 target.call(&fs_err::read(&path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn scratch() {
+        for target in [Target::Undo, Target::Exports] {
+            for (number, seed) in target.seeds().unwrap().into_iter().enumerate() {
+                let before = std::time::Instant::now();
+                let said = std::panic::catch_unwind(|| target.call(&seed));
+                let took = before.elapsed().as_millis();
+                if said.is_err() || took > 300 {
+                    eprintln!(
+                        "SEED {} {number} took {took}: {said:?} {:?}",
+                        target.name(),
+                        String::from_utf8_lossy(&seed)
+                    );
+                }
             }
         }
     }

@@ -10,7 +10,6 @@ use crate::place::Place;
 use jiff::Timestamp;
 use leeward_model::mover::{Access, Fenced, Patience};
 use probe::{Probed, probe};
-use server::To;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,6 +22,7 @@ mod server;
 mod tools;
 
 pub use probe::Client;
+pub use server::To;
 pub use tools::NfsTools;
 
 /// Between two probes while waiting for the server to follow its configuration. It tells nobody when it has.

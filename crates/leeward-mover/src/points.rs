@@ -130,7 +130,9 @@ impl<L: Layer> Points<L> {
     fn entries(&self, group: &GroupName) -> Result<Vec<String>, PointError> {
         let folder = self.group(group);
         let entries = self.layer.list(&folder).map_err(PointError::files("listing", &folder))?;
-        Ok(entries.into_iter().filter(|(_, kind)| *kind == Kind::Folder).map(|(name, _)| name).collect())
+        // What has a longer name than any of ours is not ours.
+        let ours = |(entry, kind): &(String, Kind)| *kind == Kind::Folder && Place::parse(entry).is_ok();
+        Ok(entries.into_iter().filter(ours).map(|(name, _)| name).collect())
     }
 
     /// The groups that have, or had, points here, by name.

@@ -31,11 +31,15 @@
 //! Who goes on after another was killed sees all that it did, and none of it need be on stable storage: so bits, heads and names
 //! that are found done are synced again before anything is built on them.
 //!
+//! What is somebody else's damage costs the points that need the log, and no others: a head that cannot be is refused, a log that
+//! has saved something is read before it is believed, and a file is neither rolled back nor joined while a point that has it has no
+//! log: that one would lose its bytes.
+//!
 //! "The next point is there" means that its folder has, under the same name, *the same file* (inode): so nothing is taken for the
 //! next point that only has its name. A working copy whose file has more names than its own is gone on with only if its base
 //! has the log for it; else it starts anew. Steps 3 and 4, which change which logs there are, exclude each other by a lock.
 
-use crate::block::{BLOCK, BLOCK_BYTES, blocks, is_zero};
+use crate::block::{BLOCK, BLOCK_BYTES, LARGEST, blocks, is_zero};
 use crate::error::PointError;
 use crate::layer::{Layer, LayerFile, Owner, read_exact_at};
 use crate::paths::Paths;
@@ -86,7 +90,14 @@ pub(crate) struct Log<F> {
 impl Head {
     /// The head of a disk's log, if it has one.
     pub(crate) fn load<L: Layer>(layer: &L, paths: &Paths) -> Result<Option<Self>, PointError> {
-        load(layer, &paths.undo.with_suffix(HEAD))
+        let place = paths.undo.with_suffix(HEAD);
+        let head: Option<Self> = load(layer, &place)?;
+        let wrong = |why: String| Err(PointError::Record { place, why });
+        match &head {
+            Some(head) if head.size > LARGEST => wrong(format!("no disk has {} bytes", head.size)),
+            Some(head) if paths.name().as_ref() == Some(&head.next) => wrong("it leads to itself".to_owned()),
+            _ => Ok(head),
+        }
     }
 
     /// Puts it on stable storage.
@@ -169,6 +180,11 @@ impl<F: LayerFile> Log<F> {
     /// Puts on stable storage what another has said to be saved: it may have been killed before it did so.
     fn settle(&self) -> io::Result<()> {
         self.bits.sync()
+    }
+
+    /// Whether it has saved nothing.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        self.bits.is_empty()
     }
 
     /// Those of `range` that the disk had at its point.

@@ -44,10 +44,15 @@ impl<'a, L: Layer> View<'a, L> {
         self.logs.borrow().is_empty()
     }
 
-    /// Bytes of the file, if it is the disk.
-    pub(crate) fn file_size(&self) -> io::Result<Option<u64>> {
+    /// Bytes that the file has, or that it had at the point by the point's own log.
+    pub(crate) fn found_size(&self) -> io::Result<u64> {
         let size = self.steady(|| self.image.size())?;
-        Ok(self.is_file().then_some(size))
+        Ok(self.logs.borrow().first().map_or(size, |(_, log)| log.head.size))
+    }
+
+    /// Whether no log has saved anything: what is read is the file's.
+    pub(crate) fn is_bare(&self) -> io::Result<bool> {
+        self.logs.borrow().iter().try_fold(true, |bare, (_, log)| Ok(bare && log.is_empty()?))
     }
 
     /// Whether the logs are still the same.

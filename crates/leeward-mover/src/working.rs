@@ -383,12 +383,13 @@ pub(crate) fn folders<L: Layer>(layer: &L, place: &Place) -> Result<(), PointErr
 }
 
 /// Whether a whole disk was not written to since: by the file's own marks, without reading it. A file that the next point was
-/// written over has other marks; then its view is read.
+/// written over has other marks, or its log has saved something; then its view is read.
 pub(crate) fn check_untouched<L: Layer>(layer: &L, paths: &Paths, whole: &Whole) -> Result<(), PointError> {
     let place = &paths.image;
     let image = layer.open_to_read(place).map_err(|error| paths.unopened(place, error))?;
     let now = image.identity().map_err(PointError::files("looking at", place))?;
-    if is_untouched(&now, whole) { Ok(()) } else { check(layer, paths, whole) }
+    let is_bare = || open_whole(layer, paths, whole)?.is_bare().map_err(PointError::files("looking at", place));
+    if is_untouched(&now, whole) && is_bare()? { Ok(()) } else { check(layer, paths, whole) }
 }
 
 /// Whether a whole disk's file still has the marks it was left with. Its links and owner may change; its bytes may not.
@@ -401,11 +402,11 @@ pub(crate) fn is_untouched(now: &Identity, whole: &Whole) -> bool {
 pub(crate) fn open_whole<'a, L: Layer>(layer: &'a L, paths: &Paths, whole: &Whole) -> Result<View<'a, L>, PointError> {
     let place = &paths.image;
     let view = View::open(layer, paths, whole.size)?;
-    let size = view.file_size().map_err(PointError::files("measuring", place))?;
-    match size.filter(|size| *size != whole.size) {
-        Some(size) => Err(paths.touched(format!("it has {size} bytes and had {}", whole.size))),
-        None => Ok(view),
+    let size = view.found_size().map_err(PointError::files("measuring", place))?;
+    if size != whole.size {
+        return Err(paths.touched(format!("it has {size} bytes and had {}", whole.size)));
     }
+    Ok(view)
 }
 
 /// Whether a whole disk holds what its manifest says: reads it.

@@ -3,8 +3,12 @@
 //!
 //! A panic is a finding, an endless loop too, and so is what breaks one of the laws that are asserted here.
 
+mod cut;
+pub(crate) mod damage;
+pub(crate) mod exports;
 mod link;
 mod mover;
+pub(crate) mod undo;
 mod wire;
 
 use leeward_model::address::VolumeAddress;
@@ -19,8 +23,10 @@ use std::sync::LazyLock;
 
 #[allow(unused_imports, reason = "each program needs one of them")]
 pub(crate) use self::{
+    exports::exports,
     link::{BEGIN, CALLS, CONVERSATION, MESSAGE, field, link, varint},
     mover::{journal, manifest, order, request},
+    undo::undo,
     wire::{METHODS, wire},
 };
 

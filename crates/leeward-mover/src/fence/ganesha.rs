@@ -20,12 +20,16 @@ pub(super) enum GaneshaError {
     Doubled(u16),
     #[error("its braces do not match; correct the file")]
     Unbalanced,
+    #[error("line {0} has a string that does not end, or a backslash before its double quote; correct it")]
+    Quote(usize),
     #[error("the Access_Type of EXPORT {0} is not written as `Access_Type = …;` in one line; do so")]
     Spread(u16),
 }
 
 const WAS: &str = "# leeward-was ";
 const ABSENT: &str = "-";
+/// Who has one of these cannot write.
+const HARMLESS: [&str; 3] = ["RO", "NONE", "MDONLY_RO"];
 
 /// A word, a sign, or a comment, and where it stands.
 #[derive(Debug, Clone)]
@@ -40,8 +44,9 @@ impl Token<'_> {
     }
 }
 
-/// `text` in tokens; white space and comments are left out, strings are one token.
-fn tokens(text: &str) -> Vec<Token<'_>> {
+/// `text` in tokens; white space and comments are left out, strings are one token. Where a double quote has a backslash before it,
+/// ganesha goes on to the last one there is: that is not edited.
+fn tokens(text: &str) -> Result<Vec<Token<'_>>, GaneshaError> {
     let mut found = Vec::new();
     let mut chars = text.char_indices().peekable();
     while let Some((start, c)) = chars.next() {
@@ -59,17 +64,17 @@ fn tokens(text: &str) -> Vec<Token<'_>> {
             }
             _ if c.is_whitespace() => continue,
             '"' | '\'' => {
-                extend(&|d| d != c);
-                if let Some((at, d)) = chars.next() {
-                    end = at + d.len_utf8();
-                }
+                let inner = extend(&|d| d != c);
+                let quote = chars.next().filter(|_| c == '\'' || !text[..inner].ends_with('\\'));
+                let line = text[..start].matches('\n').count() + 1;
+                end = inner + quote.ok_or(GaneshaError::Quote(line))?.1.len_utf8();
             }
             '{' | '}' | '=' | ';' | ',' => {}
             _ => end = extend(&|c| !c.is_whitespace() && !"{}=;,#\"'".contains(c)),
         }
         found.push(Token { text: &text[start..end], at: start..end });
     }
-    found
+    Ok(found)
 }
 
 /// The tokens between the braces of the `EXPORT` block with that id.
@@ -103,9 +108,24 @@ fn export<'a, 't>(all: &'t [Token<'a>], id: u16) -> Result<&'t [Token<'a>], Gane
     found.ok_or(GaneshaError::NoExport(id))
 }
 
+/// Of the block itself, not of a block in it; in octal or hexadecimal where ganesha takes it for that.
 fn export_id(inside: &[Token<'_>]) -> Option<u16> {
-    let at = inside.windows(2).position(|pair| pair[0].is("Export_Id") && pair[1].text == "=")?;
-    inside.get(at + 2)?.text.parse().ok()
+    let mut depth = 0_usize;
+    let own = inside.windows(3).find(|three| {
+        match three[0].text {
+            "{" => depth += 1,
+            "}" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && three[0].is("Export_Id") && three[1].text == "="
+    });
+    let number = own?[2].text;
+    let (digits, base) = match (number.strip_prefix("0x").or(number.strip_prefix("0X")), number.strip_prefix('0')) {
+        (Some(digits), _) => (digits, 16),
+        (None, Some(digits)) if !digits.is_empty() => (digits, 8),
+        _ => (number, 10),
+    };
+    u16::from_str_radix(digits, base).ok().filter(|_| !digits.starts_with('+'))
 }
 
 /// The values of all `Access_Type` in the block, and whether the block itself (not only a block in it) has one.
@@ -136,17 +156,21 @@ fn mark<'a>(text: &'a str, value: &Token<'_>) -> Option<(Range<usize>, &'a str)>
 
 /// The configuration with the export read-only for every client.
 pub(super) fn read_only(text: &str, id: u16) -> Result<String, GaneshaError> {
-    let all = tokens(text);
+    let all = tokens(text)?;
     let inside = export(&all, id)?;
     let (values, own) = values(inside);
+    if inside.last().is_some_and(|last| last.text == "=") {
+        return Err(GaneshaError::Spread(id));
+    }
     let mut edited = text.to_owned();
     for value in values.iter().rev() {
         // No access at all, or no access but to read: nothing to take away.
-        if ["RO", "NONE", "MDONLY_RO"].iter().any(|harmless| value.is(harmless)) {
+        if HARMLESS.iter().any(|harmless| value.is(harmless)) {
             continue;
         }
+        let is_word = !matches!(value.text, "{" | "}" | "=" | ";" | ",");
         let rest = &text[value.at.end..];
-        let end = rest.find(';').filter(|&end| rest[..end].trim().is_empty() && !rest[..end].contains('\n'));
+        let end = rest.find(';').filter(|&end| is_word && rest[..end].trim().is_empty() && !rest[..end].contains('\n'));
         let end = value.at.end + end.ok_or(GaneshaError::Spread(id))? + 1;
         // Who might see names only does not get to read.
         let less = if value.is("MDONLY") { "MDONLY_RO" } else { "RO" };
@@ -168,7 +192,7 @@ fn block_start(all: &[Token<'_>], inside: &[Token<'_>], text: &str) -> Option<us
 
 /// The configuration with the export as it was before [`read_only`]; if that was not Leeward's doing, writable.
 pub(super) fn read_write(text: &str, id: u16) -> Result<String, GaneshaError> {
-    let all = tokens(text);
+    let all = tokens(text)?;
     let inside = export(&all, id)?;
     let (values, own) = values(inside);
     let mut edited = text.to_owned();
@@ -184,7 +208,9 @@ pub(super) fn read_write(text: &str, id: u16) -> Result<String, GaneshaError> {
             edited.replace_range(range, old);
         }
     }
-    if undone || !own {
+    // Whoever may write by what stands there was let in by somebody: there is no fence.
+    let writes = values.iter().any(|value| !HARMLESS.iter().any(|harmless| value.is(harmless)));
+    if undone || !own || writes {
         return Ok(edited);
     }
     // Made read-only by hand: the block's own value only; single clients keep what was decided for them.
@@ -254,6 +280,49 @@ EXPORT { Export_Id = 12; Pseudo = /x; CLIENT { Clients = *; Access_Type = RW; } 
         let expected = "EXPORT { Export_Id = 1; Access_Type = RW; CLIENT { Access_Type = RO; } }";
         assert_eq!(read_only(by_hand, 1).unwrap(), by_hand);
         assert_eq!(read_write(by_hand, 1).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_writable_is_not_opened_further() {
+        let one = "EXPORT { Export_Id = 1; Access_Type = RO; CLIENT { Access_Type = RW; } }";
+        let fenced = read_only(one, 1).unwrap();
+        assert_eq!(read_write(&fenced, 1).unwrap(), one);
+        assert_eq!(read_write(one, 1).unwrap(), one, "there is no fence any more");
+    }
+
+    #[test]
+    fn a_value_is_a_word() {
+        for value in ["{ ; }", "} ", "", ";", "=;", ",RW;"] {
+            let text = format!("EXPORT {{ Export_Id = 1; Access_Type = {value} }}");
+            let said = read_only(&text, 1);
+            assert!(matches!(said, Err(GaneshaError::Spread(1) | GaneshaError::Unbalanced)), "{text}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_as_ganesha_reads_them() {
+        let texts = [
+            "EXPORT { Export_Id = 010; }",
+            "EXPORT { Export_Id = 0x8; }",
+            "EXPORT { CLIENT { Export_Id = 1; } Export_Id = 8; }",
+        ];
+        for text in texts {
+            assert!(read_only(text, 8).is_ok(), "{text}");
+            assert_eq!(read_only(text, 10), Err(GaneshaError::NoExport(10)), "{text}");
+            assert_eq!(read_only(text, 1), Err(GaneshaError::NoExport(1)), "{text}");
+        }
+        assert_eq!(read_only("EXPORT { Export_Id = +1; }", 1), Err(GaneshaError::NoExport(1)));
+    }
+
+    #[test]
+    fn a_string_ends_in_one_place() {
+        for (string, line) in [(r#""a\"; Access_Type = RW; # ""#, 2), (r#""a\\""#, 2), ("'a", 2), ("\"a\n", 2)] {
+            let text = format!("EXPORT {{ Export_Id = 1;\nPath = {string}; }}");
+            assert_eq!(read_only(&text, 1), Err(GaneshaError::Quote(line)), "{text}");
+            assert_eq!(read_write(&text, 1), Err(GaneshaError::Quote(line)), "{text}");
+        }
+        assert!(read_only("EXPORT { Export_Id = 1; Path = \"a\\b\"; }", 1).is_ok());
+        assert!(read_only("EXPORT { Export_Id = 1; Path = 'a\\'; }", 1).is_ok());
     }
 
     #[test]

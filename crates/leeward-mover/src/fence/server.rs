@@ -15,12 +15,25 @@ const TELLING: &str = "60";
 
 /// What the export is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum To {
+pub enum To {
+    /// Only to be read, by every client.
     ReadOnly,
+    /// As it was before it was made read-only.
     ReadWrite,
 }
 
 impl Server {
+    /// What a fence, or its end, makes of `text`, the server's configuration. Nothing is written and nobody is told.
+    ///
+    /// # Errors
+    /// Why it cannot be changed, and what to do.
+    pub fn edited(&self, text: &str, to: To) -> Result<String, String> {
+        match self {
+            Self::Ganesha(ganesha) => ganesha.edited(text, to),
+            Self::Kernel(kernel) => kernel.edited(text, to),
+        }
+    }
+
     /// Changes the configuration and makes the server read it. What it has to say, if it does not say no.
     pub(super) fn set(&self, to: To) -> Result<Option<String>, FenceError> {
         match self {
@@ -31,12 +44,16 @@ impl Server {
 }
 
 impl Ganesha {
-    fn set(&self, to: To) -> Result<(), FenceError> {
-        let edit = |text: &str| match to {
+    fn edited(&self, text: &str, to: To) -> Result<String, String> {
+        let edited = match to {
             To::ReadOnly => ganesha::read_only(text, self.export_id),
             To::ReadWrite => ganesha::read_write(text, self.export_id),
         };
-        changed(&self.config, "nfs.ganesha.config", &|text| edit(text).map_err(|error| error.to_string()))?;
+        edited.map_err(|error| error.to_string())
+    }
+
+    fn set(&self, to: To) -> Result<(), FenceError> {
+        changed(&self.config, "nfs.ganesha.config", &|text| self.edited(text, to))?;
         hang_up(&self.pid_file).map_err(|why| FenceError::NotTold { path: self.config.clone(), why })
     }
 }
@@ -58,24 +75,33 @@ fn hang_up(pid_file: &Path) -> Result<(), String> {
     pidfd_send_signal(process, Signal::HUP).map_err(|error| format!("{error}"))
 }
 
+/// The folder that a path in a table leads to.
+fn real(path: &str) -> String {
+    fs::canonicalize(path).map_or_else(|_| path.to_owned(), |path| path.to_string_lossy().into())
+}
+
 impl Kernel {
-    fn set(&self, to: To) -> Result<Option<String>, FenceError> {
-        let real =
-            |path: &str| fs::canonicalize(path).map_or_else(|_| path.to_owned(), |path| path.to_string_lossy().into());
+    fn edited(&self, text: &str, to: To) -> Result<String, String> {
         let path = self.path.to_string_lossy();
         let exported = exports::Exported { path: &path, real: &real };
+        let edited = match to {
+            To::ReadOnly => exports::read_only(text, exported),
+            To::ReadWrite => exports::read_write(text, exported),
+        };
+        edited.map_err(|error| error.to_string())
+    }
+
+    fn set(&self, to: To) -> Result<Option<String>, FenceError> {
         if to == To::ReadOnly {
+            let path = self.path.to_string_lossy();
+            let exported = exports::Exported { path: &path, real: &real };
             for other in self.other_tables() {
                 let Ok(text) = fs::read_to_string(&other) else { continue };
                 exports::elsewhere(&text, exported)
                     .map_err(|error| FenceError::Config { path: other, why: error.to_string() })?;
             }
         }
-        let edit = |text: &str| match to {
-            To::ReadOnly => exports::read_only(text, exported),
-            To::ReadWrite => exports::read_write(text, exported),
-        };
-        changed(&self.exports, "nfs.kernel.exports", &|text| edit(text).map_err(|error| error.to_string()))?;
+        changed(&self.exports, "nfs.kernel.exports", &|text| self.edited(text, to))?;
         self.export_again().map_err(|why| FenceError::NotTold { path: self.exports.clone(), why })
     }
 

@@ -1,6 +1,5 @@
 //! Records beside a point's disks, and the folders that all of it is in.
 
-use super::name;
 use crate::error::PointError;
 use crate::layer::{Kind, Layer, LayerFile, Stream};
 use crate::place::Place;
@@ -41,8 +40,11 @@ pub(super) fn sync<L: Layer>(layer: &L, folder: &Place, files: &[Place]) -> Resu
     let mut next = 0;
     while let Some(place) = folders.get(next).cloned() {
         for (entry, kind) in layer.list(&place).map_err(PointError::files("listing", &place))? {
-            if kind == Kind::Folder {
-                folders.push(place.join(&name(&entry)));
+            // What has a longer name than any of ours is not ours.
+            if kind == Kind::Folder
+                && let Ok(entry) = Place::parse(&entry)
+            {
+                folders.push(place.join(&entry));
             }
         }
         next += 1;

@@ -54,6 +54,11 @@ impl<F: LayerFile> Bits<F> {
         Ok(())
     }
 
+    /// Whether none was ever set.
+    pub(super) fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.0.size()? == 0)
+    }
+
     /// Puts them on stable storage.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.0.sync()

@@ -12,8 +12,6 @@ use std::io;
 
 /// How often a chain is looked at again that somebody changes just then.
 const TRIES: usize = 1000;
-/// Points of the longest chain; a longer one leads in a circle.
-const LONGEST: usize = 10_000;
 /// In a group's folder: what who changes which logs there are has for its own.
 const LOCK: &str = ".undo";
 
@@ -53,7 +51,7 @@ pub(crate) fn walk<L: Layer>(layer: &L, paths: &Paths, file: (u64, u64)) -> Resu
     let mut next = Some(paths.clone());
     while let Some(paths) = next.take() {
         let Some(head) = Head::load(layer, &paths)? else { break };
-        if found.len() >= LONGEST {
+        if found.iter().any(|(before, _)| *before == paths) {
             return Err(PointError::Record { place: paths.undo, why: "its logs lead in a circle".to_owned() });
         }
         // One that is being made has no log.
@@ -88,12 +86,12 @@ pub(crate) fn lock_logs<L: Layer>(layer: &L, group: &Place, hold: Hold) -> Resul
     lock.ok_or_else(|| PointError::Busy { what: format!("the undo logs in {group}") })
 }
 
-/// Makes that a disk has no log, unless the point behind it is there. Whether it has none. Nobody else may make a point of the
-/// group meanwhile, but other disks may be settled.
+/// Makes that a disk has no log, unless the point behind it is there. Whether its file is free to be written over by the next one.
+/// Nobody else may make a point of the group meanwhile, but other disks may be settled.
 pub(crate) fn settle<L: Layer>(layer: &L, base: &Paths) -> Result<bool, PointError> {
     let Some(group) = base.group() else { return Ok(false) };
     if Head::load(layer, base)?.is_none() {
-        return Ok(true);
+        return Ok(!has_stray(layer, base, &group)?);
     }
     let _logs = loop {
         let logs = lock_logs(layer, &group, Hold::Shared)?;
@@ -105,13 +103,33 @@ pub(crate) fn settle<L: Layer>(layer: &L, base: &Paths) -> Result<bool, PointErr
     };
     let Some(log) = Log::open(layer, base)? else { return Ok(true) };
     let Some(file) = inode(layer, base)? else { return Ok(false) };
-    if find(layer, base, &log.head.next, ["", PARTIAL], file)?.is_some() {
+    if find(layer, base, &log.head.next, ["", PARTIAL], file)?.is_some() || has_stray(layer, base, &group)? {
         return Ok(false);
     }
     // A crash must not bring it back under its old name.
     sync_folder(layer, Some(&group))?;
     log.roll_back(layer, base)?;
     Ok(true)
+}
+
+/// Whether a whole point beside this one has its file, and no log. That is only so where a log was damaged.
+fn has_stray<L: Layer>(layer: &L, paths: &Paths, group: &Place) -> Result<bool, PointError> {
+    let Some(file) = inode(layer, paths)? else { return Ok(false) };
+    for (entry, kind) in layer.list(group).map_err(PointError::files("listing", group))? {
+        if kind != Kind::Folder || PointId::parse(&entry).is_err() || entry == paths.point.name() {
+            continue;
+        }
+        let other = paths.of(&entry);
+        if inode(layer, &other)? == Some(file) {
+            match Head::load(layer, &other) {
+                Ok(None) => return Ok(true),
+                // It cannot be read any more, whatever becomes of the file.
+                Ok(Some(_)) | Err(PointError::Record { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// Makes a disk's file that of the base's, and gives that a log. None where a file can have one name only.

@@ -1,6 +1,6 @@
 //! What becomes of a withdrawn point's logs.
 
-use super::chain::{find_before, inode};
+use super::chain::{find_before, inode, walk};
 use super::{HEAD, Head, Log, sync_folder};
 use crate::block::blocks;
 use crate::error::PointError;
@@ -32,8 +32,8 @@ pub(crate) fn remove<L: Layer>(layer: &L, folder: &Place) -> Result<(), PointErr
 /// A point of the group that lost its name and has logs.
 pub(super) fn first<L: Layer>(layer: &L, group: &Place) -> Result<Option<Place>, PointError> {
     for (entry, kind) in entries(layer, group)? {
-        let folder = group.join(&name(&entry));
-        if kind == Kind::Folder && entry.ends_with(GONE) && has_logs(layer, &folder)? {
+        let folder = group.join(&entry);
+        if kind == Kind::Folder && entry.as_str().ends_with(GONE) && has_logs(layer, &folder)? {
             return Ok(Some(folder));
         }
     }
@@ -46,7 +46,7 @@ fn disks<L: Layer>(layer: &L, point: &Place) -> Result<Vec<Place>, PointError> {
     let top = point.join(&name(UNDO));
     for (volume, kind) in entries(layer, &top)? {
         if kind == Kind::Folder {
-            enter(layer, &top.join(&name(&volume)), &name(&volume), &mut found)?;
+            enter(layer, &top.join(&volume), &volume, &mut found)?;
         }
     }
     Ok(found)
@@ -55,7 +55,8 @@ fn disks<L: Layer>(layer: &L, point: &Place) -> Result<Vec<Place>, PointError> {
 fn enter<L: Layer>(layer: &L, folder: &Place, above: &Place, found: &mut Vec<Place>) -> Result<(), PointError> {
     for (entry, kind) in entries(layer, folder)? {
         let (suffix, is_folder) = if kind == Kind::Folder { (INNER, true) } else { (HEAD, false) };
-        let Some(named) = entry.strip_suffix(suffix).and_then(|named| Place::parse(named).ok()) else { continue };
+        let named = entry.as_str().strip_suffix(suffix).and_then(|named| Place::parse(named).ok());
+        let Some(named) = named else { continue };
         let disk = above.join(&named);
         if is_folder {
             enter(layer, &folder.join(&named.with_suffix(suffix)), &disk, found)?;
@@ -66,14 +67,18 @@ fn enter<L: Layer>(layer: &L, folder: &Place, above: &Place, found: &mut Vec<Pla
     Ok(())
 }
 
-fn entries<L: Layer>(layer: &L, folder: &Place) -> Result<Vec<(String, Kind)>, PointError> {
-    layer.list(folder).map_err(PointError::files("listing", folder))
+/// What is in a folder. A name that is longer than any of ours is not ours.
+fn entries<L: Layer>(layer: &L, folder: &Place) -> Result<Vec<(Place, Kind)>, PointError> {
+    let listed = layer.list(folder).map_err(PointError::files("listing", folder))?;
+    Ok(listed.into_iter().filter_map(|(entry, kind)| Some((Place::parse(&entry).ok()?, kind))).collect())
 }
 
 /// Gives the blocks that a log has saved to the log of the point before, which then leads past it.
 fn hand_over<L: Layer>(layer: &L, gone: &Paths) -> Result<(), PointError> {
     let (Some(head), Some(file)) = (Head::load(layer, gone)?, inode(layer, gone)?) else { return Ok(()) };
     let Some(point) = gone.name() else { return Ok(()) };
+    // A circle has no point that the blocks could go to.
+    walk(layer, gone, file)?;
     while let Some(before) = find_before(layer, gone, &point, file)? {
         if before.point.name().ends_with(GONE) {
             // It goes too, and may have gone in part.

@@ -12,6 +12,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+mod damaged;
+
 fn place(text: &str) -> Place {
     Place::parse(text).unwrap()
 }
