@@ -60,7 +60,10 @@ async fn frozen(stage: &Stage<'_>, api: &VirtApi, claims: &Claims<'_>, backup: &
     let heard = api.heard();
     let calls: Vec<_> = heard.iter().map(|heard| heard.call.as_str()).collect();
     let (freeze, unfreeze) = (format!("{NAMESPACE}/db/freeze"), format!("{NAMESPACE}/db/unfreeze"));
-    stage.tale.check("it was frozen once, then thawed", calls == [&freeze, &unfreeze], format!("{calls:?}"));
+    // KubeVirt thaws again when it looks before it has seen what it did; that changes nothing.
+    let thawed = |calls: &[&str]| !calls.is_empty() && calls.iter().all(|call| *call == unfreeze);
+    let once = calls.split_first().is_some_and(|(first, then)| *first == freeze && thawed(then));
+    stage.tale.check("it was frozen once, then thawed", once, format!("{calls:?}"));
     let said = &heard.first().context("no freeze was heard")?.boot;
 
     let content = status["virtualMachineSnapshotContentName"].as_str().context("a content")?;
