@@ -261,22 +261,4 @@ mod tests {
             }
         }
     }
-
-    #[test]
-    fn scratch() {
-        for target in [Target::Undo, Target::Exports] {
-            for (number, seed) in target.seeds().unwrap().into_iter().enumerate() {
-                let before = std::time::Instant::now();
-                let said = std::panic::catch_unwind(|| target.call(&seed));
-                let took = before.elapsed().as_millis();
-                if said.is_err() || took > 300 {
-                    eprintln!(
-                        "SEED {} {number} took {took}: {said:?} {:?}",
-                        target.name(),
-                        String::from_utf8_lossy(&seed)
-                    );
-                }
-            }
-        }
-    }
 }

@@ -92,11 +92,11 @@ impl Head {
     pub(crate) fn load<L: Layer>(layer: &L, paths: &Paths) -> Result<Option<Self>, PointError> {
         let place = paths.undo.with_suffix(HEAD);
         let head: Option<Self> = load(layer, &place)?;
-        let wrong = |why: String| Err(PointError::Record { place, why });
-        match &head {
-            Some(head) if head.size > LARGEST => wrong(format!("no disk has {} bytes", head.size)),
-            Some(head) if paths.name().as_ref() == Some(&head.next) => wrong("it leads to itself".to_owned()),
-            _ => Ok(head),
+        match head {
+            Some(Self { size, .. }) if size > LARGEST => {
+                Err(PointError::Record { place, why: format!("no disk has {size} bytes") })
+            }
+            head => Ok(head),
         }
     }
 

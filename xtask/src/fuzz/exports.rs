@@ -14,8 +14,9 @@ const MARK: &str = "leeward-was";
 
 /// A byte for the server and the export, then its configuration.
 ///
-/// A fence that is made is undone to the byte; twice is once, both ways. Whoever has the export, by the server's reading, can only
-/// read; nothing changes but its entries, and what the server would not read, or in two ways, is refused.
+/// A fence that is made is undone to the byte, and nothing where there is none; twice is once, both ways. Whoever has the export, by
+/// the server's reading, can only read; nothing changes but its entries, and what the server would not read, or in two ways, is
+/// refused.
 pub(crate) fn exports(input: &[u8]) {
     let Some((kind, text)) = input.split_first() else { return };
     let Ok(text) = std::str::from_utf8(text) else { return };
@@ -45,6 +46,7 @@ pub(crate) fn exports(input: &[u8]) {
             assert!(writable.is_none(), "somebody may write:\n{edited}");
             if edited != text && !text.contains(MARK) {
                 assert_eq!(server.edited(&edited, To::ReadWrite).as_deref(), Ok(text), "not undone");
+                assert_eq!(server.edited(text, To::ReadWrite).as_deref(), Ok(text), "undone where there is no fence");
             }
         }
     }

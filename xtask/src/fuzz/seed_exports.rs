@@ -30,7 +30,7 @@ const TABLES: [&str; 22] = [
 ];
 
 /// Configurations of nfs-ganesha, for export 1, 8 or 10.
-const CONFIGURATIONS: [&str; 24] = [
+const CONFIGURATIONS: [&str; 27] = [
     "EXPORT { Export_Id = 1; Path = /srv/a; Access_Type = RW; FSAL { Name = VFS; } }\n",
     "# EXPORT { Export_Id = 1; }\nNFS_CORE_PARAM { Protocols = 3, 4; }\nEXPORT { Export_Id = 1; Path = \"/srv/a {;}\";\n access_type = RW;\n \
      # CLIENT { Access_Type = NONE; }\n CLIENT { Clients = 10.77.0.9; Access_Type = RW; Squash = Root; }\n}\n",
@@ -49,6 +49,9 @@ const CONFIGURATIONS: [&str; 24] = [
     "EXPORT { Export_Id = 1; Access_Type = \"RW\"; }",
     "EXPORT { Export_Id = 1; } EXPORT { Export_Id = 1; }",
     "EXPORT { Export_Id = 010; } EXPORT { Export_Id = 0xa; }",
+    "EXPORT { Export_Id = 010; Access_Type = RW; }",
+    "EXPORT { Export_Id = 1; Access_Type = }",
+    "EXPORT { Export_Id = 1; Access_Type = RW; CLIENT { Access_Type = } }",
     "EXPORT { CLIENT { Export_Id = 1; } Export_Id = 8; Access_Type = RW; }",
     "EXPORT { Export_Id = 1; Path = \"a\\\"; Access_Type = RW; # \"; }",
     "EXPORT { Export_Id = 1; Path = 'a\\'; Access_Type = RW; }",

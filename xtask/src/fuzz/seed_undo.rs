@@ -33,10 +33,10 @@ fn three() -> Vec<Vec<u8>> {
     vec![
         make(0, NONE, BOTH, 0),
         step(target::undo::WRITE, [7, 0, 0], QUARTER, 9000),
-        step(target::undo::MODE, [0o40, 0, 1], 0, 0),
+        step(target::undo::MODE, [0o24, 0, 1], 0, 0),
         make(1, 0, BOTH, 0),
         step(target::undo::ZERO, [0, 0, 0], 0, 20000),
-        step(target::undo::RESIZE, [0, 0, 1], 5 * QUARTER + 3, 0),
+        step(target::undo::RESIZE, [0, 0, 0], 5 * QUARTER + 3, 0),
         make(2, 1, BOTH, 0),
     ]
 }
@@ -78,6 +78,10 @@ fn stories() -> Vec<Vec<Vec<u8>>> {
                 .concat(),
         );
         stories.push([three(), vec![withdraw(2, 0), make(3, 1, BOTH, effects), make(2, 1, SECOND, 0)]].concat());
+    }
+    // A rollback that is cut off anywhere.
+    for effects in 1..40 {
+        stories.push([three(), vec![withdraw(2, 0), make(3, 1, BOTH, effects), make(3, 1, SECOND, 0)]].concat());
     }
     for effects in [1, 5, 9, 14, 20] {
         stories.push([three(), vec![withdraw(1, effects), withdraw(1, 0)]].concat());
