@@ -34,6 +34,11 @@ pub(crate) fn must(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// [`must`], while other tasks go on.
+pub(crate) async fn must_aside(mut command: Command) -> Result<()> {
+    tokio::task::spawn_blocking(move || must(&mut command)).await?
+}
+
 pub(crate) fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
 }

@@ -78,19 +78,6 @@ enum Target {
 }
 
 impl Target {
-    const ALL: [Self; 10] = [
-        Self::Mapping,
-        Self::Pv,
-        Self::Wire,
-        Self::Manifest,
-        Self::Journal,
-        Self::Request,
-        Self::Order,
-        Self::Link,
-        Self::Undo,
-        Self::Exports,
-    ];
-
     const fn name(self) -> &'static str {
         match self {
             Self::Mapping => "mapping",
@@ -150,7 +137,7 @@ pub(crate) fn run(args: &FuzzArgs) -> Result<()> {
     build.args(["build", "--quiet", "--release", "--locked", "--target", TARGET, "--manifest-path"]).arg(&manifest);
     must(build.env("RUSTFLAGS", INSTRUMENT).env("CARGO_TARGET_DIR", &folder))?;
 
-    let targets = if args.target.is_empty() { &Target::ALL[..] } else { &args.target };
+    let targets = if args.target.is_empty() { Target::value_variants() } else { &args.target };
     println!("target    executions  each second  edges  inputs kept  MiB  finding");
     let mut found = 0;
     for target in targets {
@@ -248,7 +235,7 @@ mod tests {
 
     #[test]
     fn seeds_and_whatever_was_ever_found_pass() {
-        for target in Target::ALL {
+        for &target in Target::value_variants() {
             let seeds = target.seeds().unwrap();
             assert!(seeds.len() >= 20, "{}: {} seeds", target.name(), seeds.len());
             for seed in seeds {

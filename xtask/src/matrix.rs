@@ -48,7 +48,7 @@ pub(crate) async fn run(args: &MatrixArgs) -> Result<()> {
 }
 
 async fn swapped(sites: &Lab, ready: &Ready, builds: &Path, only: Option<&str>) -> Result<()> {
-    let mut tests = test::story(&test::open_shop(sites).await?, ready);
-    tests.args(["--test", SWAPPED, "--", "--test-threads", "1"]).args(only).env("LEEWARD_VELEROS", builds);
-    tokio::task::spawn_blocking(move || binaries::must(&mut tests)).await?
+    let mut tests = test::story(sites, ready).await?;
+    tests.env("LEEWARD_VELEROS", builds);
+    test::play(tests, &[SWAPPED], only).await
 }

@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use leeward_lab::{Lab, Lines, Root, Site};
 use leeward_lab_story::files;
-use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Leeward's own moves.
 const HERE: [&str; 4] = ["t0_first_days", "t1_story", "t2_proofs", "t3_bad_days"];
@@ -94,11 +94,15 @@ async fn without_reflinks(ready: &binaries::Ready) -> Result<()> {
     .await
 }
 
-/// One lab, one story at a time.
+/// Tests on one lab, whose shop is opened first.
 pub(crate) async fn half(sites: &Lab, ready: &binaries::Ready, of: &[&str], only: Option<&str>) -> Result<()> {
-    let mut tests = story(&open_shop(sites).await?, ready);
+    play(story(sites, ready).await?, of, only).await
+}
+
+/// Plays tests on one lab, one story at a time.
+pub(crate) async fn play(mut tests: Command, of: &[&str], only: Option<&str>) -> Result<()> {
     tests.args(of.iter().flat_map(|test| ["--test", test])).args(["--", "--test-threads", "1"]).args(only);
-    tokio::task::spawn_blocking(move || binaries::must(&mut tests)).await?
+    binaries::must_aside(tests).await
 }
 
 /// The supervisor is killed, interrupted and repeated on the real machine. It has a lab of its own, so ours must be down.
@@ -109,22 +113,17 @@ async fn leaves_nothing(ready: &binaries::Ready) -> Result<()> {
     let mut test = binaries::cargo();
     test.args(["test", "--quiet", "--package", "leeward-lab", "--test", "leaves_nothing", "--", "--ignored"]);
     test.env("LEEWARD_LAB_INPUTS", inputs.path());
-    tokio::task::spawn_blocking(move || binaries::must(&mut test)).await?
+    binaries::must_aside(test).await
 }
 
-/// Opens the shop on a fresh lab; the configuration of its two sites.
-pub(crate) async fn open_shop(sites: &Lab) -> Result<PathBuf> {
+/// Opens the shop on a fresh lab; the command that tests the story there.
+pub(crate) async fn story(sites: &Lab, ready: &binaries::Ready) -> Result<Command> {
     let config = files::write(sites)?;
     leeward_lab::seed_shop(sites, Site::East).await?;
-    Ok(config)
-}
-
-/// The command that tests the story on a lab whose shop is open.
-pub(crate) fn story(config: &Path, ready: &binaries::Ready) -> std::process::Command {
     let mut tests = binaries::cargo();
     tests.args(["test", "--quiet", "--no-fail-fast", "--package", "leeward-lab-story"]);
     tests.env("LEEWARD_CONFIG", config).env("LEEWARD_PROGRAM", &ready.leeward).env("LEEWARD_REQUIRE_LAB", "1");
-    tests
+    Ok(tests)
 }
 
 #[test]

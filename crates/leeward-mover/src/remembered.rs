@@ -82,7 +82,7 @@ impl<'a, L: Layer> Remembered<'a, L> {
                 made.push((new, place));
             }
         }
-        let (new, _): (Vec<_>, Vec<_>) = made.iter().cloned().unzip();
+        let new: Vec<_> = made.iter().map(|(new, _)| new.clone()).collect();
         if self.layer.sync_all(&new, &[]).is_ok() {
             let named = made.into_iter().filter(|(new, place)| self.layer.rename(new, place).is_ok());
             kept.extend(named.map(|(_, place)| place.into()));

@@ -160,12 +160,8 @@ impl<'a, L: Layer> Working<'a, L> {
             Change::Write { offset, bytes } => {
                 self.image.write_at(*offset, bytes).map_err(PointError::files("writing", place))?;
                 let end = offset + bytes.len() as u64;
-                self.behind.1 += bytes.len() as u64;
-                if self.behind.1 >= BEHIND {
-                    self.image.write_behind(self.behind.0..end);
-                    self.behind = (end, 0);
-                }
-                let blocks = offset / BLOCK_BYTES..blocks(offset + bytes.len() as u64);
+                self.write_behind(end, bytes.len() as u64);
+                let blocks = offset / BLOCK_BYTES..blocks(end);
                 let digests = bytes.chunks(BLOCK).map(Digest::of).collect();
                 self.record(&Record { blocks, digests })
             }
@@ -174,6 +170,16 @@ impl<'a, L: Layer> Working<'a, L> {
                 let blocks = range.start / BLOCK_BYTES..blocks(range.end);
                 Record::zeros(blocks).try_for_each(|record| self.record(&record))
             }
+        }
+    }
+
+    /// Tells the file system from time to time to begin: `length` bytes more were written, up to `end`.
+    fn write_behind(&mut self, end: u64, length: u64) {
+        let (start, written) = self.behind;
+        self.behind.1 = written + length;
+        if self.behind.1 >= BEHIND {
+            self.image.write_behind(start..end);
+            self.behind = (end, 0);
         }
     }
 

@@ -1,9 +1,11 @@
 //! `cargo xtask bench restore`: what Leeward's plug-in costs a restore by the real Velero.
 //!
 //! All restore the same backup of the same volumes at the same site, in turns: without a plug-in in Velero's folder, with one that
-//! is asked about each volume and has nothing to say, and with Leeward's. The second is the price of any plug-in. The volumes were made by hand and have reclaim policy `Retain`, so that Velero restores them as they
-//! stand in the backup also without the plug-in: each makes one PersistentVolume of each, and nobody provisions anything.
-//! They are alone in the backup: what else a restore holds is work in which the plug-in has less part, or none.
+//! is asked about each volume and has nothing to say, and with Leeward's. The second is the price of any plug-in.
+//!
+//! The volumes were made by hand and have reclaim policy `Retain`, so that Velero restores them as they stand in the backup also
+//! without the plug-in: each makes one PersistentVolume of each, and nobody provisions anything. They are alone in the backup: what
+//! else a restore holds is work in which the plug-in has less part, or none.
 //!
 //! Velero's own clock counts whole seconds, so the time is taken here: from the creation of the Restore until Velero has
 //! been through all items. Two restores of one round are as near to each other as can be, so it is their ratio that counts, and

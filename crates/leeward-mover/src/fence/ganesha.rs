@@ -42,6 +42,11 @@ impl Token<'_> {
     fn is(&self, word: &str) -> bool {
         self.text.eq_ignore_ascii_case(word)
     }
+
+    /// Whether who has it for his access cannot write.
+    fn is_harmless(&self) -> bool {
+        HARMLESS.iter().any(|harmless| self.is(harmless))
+    }
 }
 
 /// `text` in tokens; white space and comments are left out, strings are one token. Where a double quote has a backslash before it,
@@ -108,18 +113,26 @@ fn export<'a, 't>(all: &'t [Token<'a>], id: u16) -> Result<&'t [Token<'a>], Gane
     found.ok_or(GaneshaError::NoExport(id))
 }
 
-/// Of the block itself, not of a block in it; in octal or hexadecimal where ganesha takes it for that.
-fn export_id(inside: &[Token<'_>]) -> Option<u16> {
-    let mut depth = 0_usize;
-    let own = inside.windows(3).find(|three| {
-        match three[0].text {
+/// The values that `word` is given in a block, and whether it is the block's own (not of a block in it). None where the block ends
+/// before the value.
+fn assigned<'a, 't>(inside: &'t [Token<'a>], word: &str) -> Vec<(Option<&'t Token<'a>>, bool)> {
+    let (mut depth, mut found) = (0_usize, Vec::new());
+    for (at, token) in inside.iter().enumerate() {
+        match token.text {
             "{" => depth += 1,
             "}" => depth = depth.saturating_sub(1),
+            _ if token.is(word) && inside.get(at + 1).is_some_and(|next| next.text == "=") => {
+                found.push((inside.get(at + 2), depth == 0));
+            }
             _ => {}
         }
-        depth == 0 && three[0].is("Export_Id") && three[1].text == "="
-    });
-    let number = own?[2].text;
+    }
+    found
+}
+
+/// Of the block itself; in octal or hexadecimal where ganesha takes it for that.
+fn export_id(inside: &[Token<'_>]) -> Option<u16> {
+    let number = assigned(inside, "Export_Id").into_iter().find(|(_, own)| *own)?.0?.text;
     let (digits, base) = match (number.strip_prefix("0x").or(number.strip_prefix("0X")), number.strip_prefix('0')) {
         (Some(digits), _) => (digits, 16),
         (None, Some(digits)) if !digits.is_empty() => (digits, 8),
@@ -128,21 +141,10 @@ fn export_id(inside: &[Token<'_>]) -> Option<u16> {
     u16::from_str_radix(digits, base).ok().filter(|_| !digits.starts_with('+'))
 }
 
-/// The values of all `Access_Type` in the block, and whether the block itself (not only a block in it) has one.
+/// The values of all `Access_Type` in the block, and whether the block itself has one.
 fn values<'a, 't>(inside: &'t [Token<'a>]) -> (Vec<&'t Token<'a>>, bool) {
-    let (mut depth, mut own, mut found) = (0_usize, false, Vec::new());
-    for (at, token) in inside.iter().enumerate() {
-        match token.text {
-            "{" => depth += 1,
-            "}" => depth = depth.saturating_sub(1),
-            _ if token.is("Access_Type") && inside.get(at + 1).is_some_and(|next| next.text == "=") => {
-                own |= depth == 0;
-                found.extend(inside.get(at + 2));
-            }
-            _ => {}
-        }
-    }
-    (found, own)
+    let found = assigned(inside, "Access_Type");
+    (found.iter().filter_map(|(value, _)| *value).collect(), found.iter().any(|(_, own)| *own))
 }
 
 /// What follows an edited value: the end of its statement, then the comment with the old value. Returns the whole range
@@ -165,7 +167,7 @@ pub(super) fn read_only(text: &str, id: u16) -> Result<String, GaneshaError> {
     let mut edited = text.to_owned();
     for value in values.iter().rev() {
         // No access at all, or no access but to read: nothing to take away.
-        if HARMLESS.iter().any(|harmless| value.is(harmless)) {
+        if value.is_harmless() {
             continue;
         }
         let is_word = !matches!(value.text, "{" | "}" | "=" | ";" | ",");
@@ -209,23 +211,14 @@ pub(super) fn read_write(text: &str, id: u16) -> Result<String, GaneshaError> {
         }
     }
     // Whoever may write by what stands there was let in by somebody: there is no fence.
-    let writes = values.iter().any(|value| !HARMLESS.iter().any(|harmless| value.is(harmless)));
+    let writes = values.iter().any(|value| !value.is_harmless());
     if undone || !own || writes {
         return Ok(edited);
     }
     // Made read-only by hand: the block's own value only; single clients keep what was decided for them.
-    let mut depth = 0_usize;
-    for (at, token) in inside.iter().enumerate() {
-        match token.text {
-            "{" => depth += 1,
-            "}" => depth = depth.saturating_sub(1),
-            _ if depth == 0 && token.is("Access_Type") => {
-                if let Some(value) = inside.get(at + 2).filter(|value| value.is("RO")) {
-                    edited.replace_range(value.at.clone(), "RW");
-                }
-            }
-            _ => {}
-        }
+    let own = assigned(inside, "Access_Type").into_iter().filter(|(_, own)| *own);
+    for value in own.filter_map(|(value, _)| value).filter(|value| value.is("RO")) {
+        edited.replace_range(value.at.clone(), "RW");
     }
     Ok(edited)
 }

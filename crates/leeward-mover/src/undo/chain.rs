@@ -18,13 +18,31 @@ const LOCK: &str = ".undo";
 /// Logs, and the disks that they are of.
 pub(crate) type Logs<F> = Vec<(Paths, Log<F>)>;
 
-/// Which file a disk's image is; none if there is none.
-pub(super) fn inode<L: Layer>(layer: &L, paths: &Paths) -> Result<Option<(u64, u64)>, PointError> {
-    let files = |doing| PointError::files(doing, &paths.image);
+/// What is asked of a disk's image; none if there is none.
+fn look<L: Layer, T>(
+    layer: &L,
+    paths: &Paths,
+    ask: impl FnOnce(L::File) -> io::Result<T>,
+) -> Result<Option<T>, PointError> {
     match layer.open_to_read(&paths.image) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        opened => Ok(Some(opened.and_then(|image| image.identity()).map_err(files("looking at"))?.inode)),
+        opened => Ok(Some(opened.and_then(ask).map_err(PointError::files("looking at", &paths.image))?)),
     }
+}
+
+/// Which file a disk's image is; none if there is none.
+pub(super) fn inode<L: Layer>(layer: &L, paths: &Paths) -> Result<Option<(u64, u64)>, PointError> {
+    look(layer, paths, |image| Ok(image.identity()?.inode))
+}
+
+/// The same disk in the other points of its group, those that are going among them.
+fn beside<L: Layer>(layer: &L, paths: &Paths) -> Result<Vec<Paths>, PointError> {
+    let Some(group) = paths.group() else { return Ok(Vec::new()) };
+    let entries = layer.list(&group).map_err(PointError::files("listing", &group))?;
+    let is_other =
+        |entry: &str| entry != paths.point.name() && PointId::parse(entry.strip_suffix(GONE).unwrap_or(entry)).is_ok();
+    let others = entries.iter().filter(|(entry, kind)| *kind == Kind::Folder && is_other(entry));
+    Ok(others.map(|(entry, _)| paths.of(entry)).collect())
 }
 
 /// The folder of the point with one of these suffixes in which the disk is this very file.
@@ -91,7 +109,7 @@ pub(crate) fn lock_logs<L: Layer>(layer: &L, group: &Place, hold: Hold) -> Resul
 pub(crate) fn settle<L: Layer>(layer: &L, base: &Paths) -> Result<bool, PointError> {
     let Some(group) = base.group() else { return Ok(false) };
     if Head::load(layer, base)?.is_none() {
-        return Ok(!has_stray(layer, base, &group)?);
+        return Ok(!has_stray(layer, base)?);
     }
     let _logs = loop {
         let logs = lock_logs(layer, &group, Hold::Shared)?;
@@ -103,7 +121,7 @@ pub(crate) fn settle<L: Layer>(layer: &L, base: &Paths) -> Result<bool, PointErr
     };
     let Some(log) = Log::open(layer, base)? else { return Ok(true) };
     let Some(file) = inode(layer, base)? else { return Ok(false) };
-    if find(layer, base, &log.head.next, ["", PARTIAL], file)?.is_some() || has_stray(layer, base, &group)? {
+    if find(layer, base, &log.head.next, ["", PARTIAL], file)?.is_some() || has_stray(layer, base)? {
         return Ok(false);
     }
     // A crash must not bring it back under its old name.
@@ -113,13 +131,18 @@ pub(crate) fn settle<L: Layer>(layer: &L, base: &Paths) -> Result<bool, PointErr
 }
 
 /// Whether a whole point beside this one has its file, and no log. That is only so where a log was damaged.
-fn has_stray<L: Layer>(layer: &L, paths: &Paths, group: &Place) -> Result<bool, PointError> {
-    let Some(file) = inode(layer, paths)? else { return Ok(false) };
-    for (entry, kind) in layer.list(group).map_err(PointError::files("listing", group))? {
-        if kind != Kind::Folder || PointId::parse(&entry).is_err() || entry == paths.point.name() {
+fn has_stray<L: Layer>(layer: &L, paths: &Paths) -> Result<bool, PointError> {
+    let Some((file, names)) = look(layer, paths, |image| Ok((image.identity()?.inode, image.names()?)))? else {
+        return Ok(false);
+    };
+    // So it is wherever files share blocks: nobody else has this one.
+    if names == 1 {
+        return Ok(false);
+    }
+    for other in beside(layer, paths)? {
+        if other.point.name().ends_with(GONE) {
             continue;
         }
-        let other = paths.of(&entry);
         if inode(layer, &other)? == Some(file) {
             match Head::load(layer, &other) {
                 Ok(None) => return Ok(true),
@@ -183,13 +206,7 @@ pub(super) fn find_before<L: Layer>(
     next: &PointId,
     file: (u64, u64),
 ) -> Result<Option<Paths>, PointError> {
-    let Some(group) = paths.group() else { return Ok(None) };
-    for (entry, kind) in layer.list(&group).map_err(PointError::files("listing", &group))? {
-        let is_point = kind == Kind::Folder && PointId::parse(entry.strip_suffix(GONE).unwrap_or(&entry)).is_ok();
-        if !is_point || entry == paths.point.name() {
-            continue;
-        }
-        let other = paths.of(&entry);
+    for other in beside(layer, paths)? {
         let leads_here = Head::load(layer, &other)?.is_some_and(|head| head.next == *next);
         if leads_here && inode(layer, &other)? == Some(file) {
             return Ok(Some(other));
