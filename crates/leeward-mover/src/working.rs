@@ -84,22 +84,23 @@ impl<'a, L: Layer> Working<'a, L> {
         folders(layer, &paths.image)?;
         folders(layer, &paths.blocks)?;
         let there = there(layer, &paths, base)?;
-        let (image, log) = match (there, exists(layer, &state)?) {
-            (Some(there), true) => {
-                settle(layer, &paths)?;
-                there
-            }
-            (Some((image, log)), false) => {
-                digest(layer, &paths, &image)?;
+        let is_known = there.is_some() && exists(layer, &state)?;
+        if is_known {
+            settle(layer, &paths)?;
+        } else {
+            layer.remove(&state).map_err(files("clearing away the manifest of"))?;
+        }
+        // Its records are in the manifest now, or are not believed: so they go before there is a manifest that they could be added to.
+        layer.remove(&journal).map_err(files("clearing away the journal of"))?;
+        let (image, log) = match there {
+            Some((image, log)) => {
+                if !is_known {
+                    digest(layer, &paths, &image)?;
+                }
                 (image, log)
             }
-            (None, _) => {
-                layer.remove(&state).map_err(files("clearing away the manifest of"))?;
-                begin(layer, &paths, &start()?)?
-            }
+            None => begin(layer, &paths, &start()?)?,
         };
-        // Its records are in the manifest now.
-        layer.remove(&journal).map_err(files("clearing away the journal of"))?;
         let file = layer.create(&journal).map_err(files("making the journal of"))?;
         if let Some(log) = log.as_ref().filter(|log| size < log.head.size) {
             let cut = size / BLOCK_BYTES..blocks(log.head.size);

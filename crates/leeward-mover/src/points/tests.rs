@@ -326,6 +326,39 @@ fn who_was_killed_goes_on_and_sends_no_stride_twice() {
 }
 
 #[test]
+fn what_a_crash_left_of_a_journal_is_believed_by_none_who_come_after() {
+    let lot = &mut StdRng::seed_from_u64(5);
+    let disk = place("pv/disk.img");
+    let disks: Disks = [(disk, (1..=9).flat_map(|byte| [byte; BLOCK]).collect())].into();
+    let east = source(&disks);
+    let order = order("rp-1", None, &east, &disks);
+    let attempt = |sim: &Sim, boot, stop| {
+        sim.stop_after(stop);
+        send(&target(sim, boot), &east, &order).is_ok()
+    };
+    let whole = site(false);
+    assert!(attempt(&whole, 0, 1000));
+    for first in 0..whole.effects() {
+        let sim = site(false);
+        attempt(&sim, 0, first);
+        // A file system that puts names there by itself.
+        sim.stop_after(1000);
+        sync(&sim, &place("points"), &[]).unwrap();
+        let crashed = sim.crashed(lot);
+        for second in 0.. {
+            let sim = crashed.killed();
+            let done = attempt(&sim, 1, second);
+            let sim = sim.killed();
+            assert!(attempt(&sim, 1, 1000));
+            assert_is(&target(&sim, 1), "rp-1", &disks);
+            if done {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
 fn an_older_epoch_is_refused_and_a_newer_one_goes_on() {
     let sim = site(true);
     let points = target(&sim, 0);
