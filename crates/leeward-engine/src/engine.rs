@@ -22,7 +22,7 @@ use leeward_model::{
     plan::{
         Plan,
         observed::{Observed, Request},
-        planner::{self, Problem},
+        planner::{self, Passing},
     },
     resume::{self, Unfinished},
     run::Step,
@@ -32,6 +32,10 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// Velero looks at its bucket once a minute, at ticks of ten seconds (`bsl_controller.go`).
 const VELERO_LOOKS: Duration = Duration::from_secs(80);
+
+/// How often a plan that may only be forbidden for a moment is made again, and the time between two looks.
+const MORE_LOOKS: u32 = 2;
+const LOOKS_APART: Duration = Duration::from_secs(2);
 
 /// Everything a command works with.
 pub struct Engine {
@@ -88,26 +92,40 @@ impl Engine {
         Ok(planner::plan(request, group, &self.mapping, &observed)?)
     }
 
-    /// Plans; where nothing but Velero's word on its bucket forbids it, waits for Velero's next look. A site that has just
-    /// come back still says what it saw while it was cut off.
-    async fn plan_once_velero_has_looked(
+    /// Plans. Where nothing forbids it but what may pass by itself, looks again: a busy site may need longer to answer than a lost
+    /// one is given, and a site that has just come back has a Velero that still says what it saw while it was cut off.
+    async fn plan_with_another_look(
         &self,
         name: &GroupName,
         group: &GroupSpec,
         request: &Request,
         listener: &dyn Listener,
     ) -> Result<Plan, EngineError> {
-        let planned = self.plan(name, group, request).await;
-        let Err(EngineError::Plan(error)) = &planned else { return planned };
-        let unsure = |problem: &Problem| match problem {
-            Problem::Velero { site, .. } => self.sites.get(site),
-            _ => None,
-        };
-        let Some(unsure) = error.0.iter().map(unsure).collect::<Option<Vec<_>>>() else { return planned };
-        listener.hear(Told::Note(&format!("waiting for Velero to look again: {error}")));
-        // How each wait ended does not matter: the plan says what is still wrong.
-        let _ = join_all(unsure.iter().map(|site| site.velero.await_available(VELERO_LOOKS, &|_| {}))).await;
+        for _ in 0..MORE_LOOKS {
+            let planned = self.plan(name, group, request).await;
+            let Err(EngineError::Plan(error)) = &planned else { return planned };
+            let Some(passing) = error.passing() else { return planned };
+            listener.hear(Told::Note(&format!("looking again: {error}")));
+            // Whatever is still wrong is for the last plan to say.
+            if join_all(passing.into_iter().map(|problem| self.let_pass(problem))).await.contains(&false) {
+                break;
+            }
+        }
         self.plan(name, group, request).await
+    }
+
+    /// Waits until it may have passed; false if it was seen that it has not.
+    async fn let_pass(&self, problem: Passing<'_>) -> bool {
+        match problem {
+            Passing::Silence(_) => {
+                tokio::time::sleep(LOOKS_APART).await;
+                true
+            }
+            Passing::VelerosWord(site) => match self.sites.get(site) {
+                Some(site) => site.velero.await_available(VELERO_LOOKS, &|_| {}).await.is_ok(),
+                None => false,
+            },
+        }
     }
 
     /// The site with the newest data, if a move that was never finished has taken the epoch from it.
@@ -152,7 +170,7 @@ impl Engine {
                 (run, true)
             }
             given_up => {
-                let plan = self.plan_once_velero_has_looked(name, group, request, listener).await?;
+                let plan = self.plan_with_another_look(name, group, request, listener).await?;
                 if !approve(&plan) {
                     return Ok(None);
                 }

@@ -12,8 +12,9 @@ use leeward_velero::Velero;
 use serde_json::Value;
 use std::time::Duration;
 
-/// Time given to a site to answer before it counts as unreachable (N6).
-pub const PROBE: Duration = Duration::from_secs(2);
+/// Time given to a site to answer before it counts as unreachable (N6). Two seconds were not enough for a site with a load of eight
+/// on two cores.
+pub const PROBE: Duration = Duration::from_secs(5);
 /// Name under which Leeward owns fields.
 const FIELD_MANAGER: &str = "leeward";
 

@@ -219,7 +219,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { seconds: 10, probe_seconds: 2 }
+        Self { seconds: 10, probe_seconds: 5 }
     }
 }
 

@@ -7,7 +7,7 @@
 mod error;
 mod volumes;
 
-pub use error::{PlanError, Problem};
+pub use error::{Passing, PlanError, Problem};
 
 use super::{
     Copy, PLAN_VERSION, Plan, Skipped, VmPlan, VolumePlan,

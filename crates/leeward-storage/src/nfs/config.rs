@@ -101,7 +101,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { probe_seconds: 2, connect_seconds: 10, stall_seconds: 15, fence_seconds: 10 }
+        Self { probe_seconds: 5, connect_seconds: 10, stall_seconds: 15, fence_seconds: 10 }
     }
 }
 
@@ -157,7 +157,7 @@ mod tests {
     fn times_have_defaults_and_unknown_fields_are_refused() {
         let config: StorageConfig = serde_json::from_value(good()).unwrap();
         config.check().unwrap();
-        assert_eq!(config.timeouts.probe_seconds, 2);
+        assert_eq!(config.timeouts.probe_seconds, 5);
         assert_eq!(config.sites.values().next().unwrap().mover, ["leeward-mover"]);
         let mut wrong = good();
         wrong["sites"]["east"]["user"] = json!("root");

@@ -7,7 +7,7 @@ use crate::{
     rewrite::RewriteError,
     run::RunKind,
 };
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 /// One thing that forbids a plan.
 #[derive(Debug, thiserror::Error)]
@@ -162,6 +162,45 @@ pub enum Problem {
 #[derive(Debug)]
 pub struct PlanError(pub Vec<Problem>);
 
+/// What forbids a plan now and may be otherwise a moment later, without anybody's doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Passing<'a> {
+    /// The site, or its storage, did not answer in the time that a lost one is given. A busy one may need longer.
+    Silence(&'a SiteName),
+    /// Velero says what it saw when it last looked at its bucket.
+    VelerosWord(&'a SiteName),
+}
+
+impl Problem {
+    fn passing(&self) -> Option<Passing<'_>> {
+        match self {
+            Self::Unreachable { site, .. } | Self::Storage { site, .. } => Some(Passing::Silence(site)),
+            Self::Velero { site, .. } => Some(Passing::VelerosWord(site)),
+            Self::UnknownSite { .. }
+            | Self::AlreadyActive { .. }
+            | Self::NotHome { .. }
+            | Self::UnfencedSource { .. }
+            | Self::RunningAtTarget { .. }
+            | Self::NoPoint { .. }
+            | Self::NoVms { .. }
+            | Self::MissingClaim { .. }
+            | Self::UnboundClaim { .. }
+            | Self::NamelessVolume { .. }
+            | Self::Rewrite { .. }
+            | Self::ElsewhereAlready { .. }
+            | Self::Name { .. } => None,
+        }
+    }
+}
+
+impl PlanError {
+    /// What another look may find otherwise; none if something forbids the plan that will not pass.
+    #[must_use]
+    pub fn passing(&self) -> Option<BTreeSet<Passing<'_>>> {
+        self.0.iter().map(Problem::passing).collect()
+    }
+}
+
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, problem) in self.0.iter().enumerate() {
@@ -175,4 +214,22 @@ impl std::error::Error for PlanError {}
 
 fn list(sites: &[SiteName]) -> String {
     sites.iter().map(SiteName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_by_itself_is_looked_at_again() {
+        let (east, west) = (SiteName::parse("east").unwrap(), SiteName::parse("west").unwrap());
+        let why = || "no answer within 5 s".to_owned();
+        let silent = || Problem::Unreachable { site: east.clone(), why: why(), kind: RunKind::Cycle };
+        let storage = || Problem::Storage { site: east.clone(), why: why() };
+        let velero = || Problem::Velero { site: west.clone(), why: why() };
+        let lost = || Problem::UnfencedSource { site: east.clone() };
+        let passing = [Passing::Silence(&east), Passing::VelerosWord(&west)];
+        assert_eq!(PlanError(vec![silent(), velero(), storage()]).passing(), Some(passing.into()));
+        assert_eq!(PlanError(vec![silent(), lost()]).passing(), None, "nobody waits for a site that is lost (N6)");
+    }
 }
