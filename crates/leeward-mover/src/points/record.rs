@@ -27,7 +27,14 @@ pub(crate) fn save<T: Serialize, L: Layer>(layer: &L, place: &Place, record: &T)
     let files = |doing| PointError::files(doing, place);
     let new = place.with_suffix(".new");
     let bytes = serde_json::to_vec_pretty(record).map_err(|error| files("writing")(error.into()))?;
-    layer.remove(&new).map_err(files("clearing the place of"))?;
+    if layer.open(&new).err().is_none_or(|error| error.kind() != std::io::ErrorKind::NotFound) {
+        // One who was killed left it, half written perhaps. A crash could put that one's name there yet, and then the name that
+        // this one gets.
+        layer.remove(&new).map_err(files("clearing the place of"))?;
+        if let Some(folder) = place.parent() {
+            layer.sync_folder(&folder).map_err(files("putting on stable storage the folder of"))?;
+        }
+    }
     let mut stream = Stream::new(layer.create(&new).map_err(files("making"))?, 0);
     stream.write_all(&bytes).map_err(files("writing"))?;
     stream.into_file().sync().map_err(files("putting on stable storage"))?;
@@ -50,4 +57,36 @@ pub(super) fn sync<L: Layer>(layer: &L, folder: &Place, files: &[Place]) -> Resu
         next += 1;
     }
     layer.sync_all(files, &folders).map_err(PointError::files("putting on stable storage", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::Sim;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    #[test]
+    fn a_crash_leaves_a_record_whole_whoever_was_killed_before() {
+        let place = Place::parse("top/record").unwrap();
+        let lot = &mut StdRng::seed_from_u64(1);
+        let sim = Sim::new(false);
+        sim.create_folder(&Place::parse("top").unwrap()).unwrap();
+        save(&sim, &place, &1).unwrap();
+        sim.settled();
+        for first in 0..6 {
+            for second in 0..10 {
+                for _ in 0..50 {
+                    let sim = sim.killed();
+                    sim.stop_after(first);
+                    let _ = save(&sim, &place, &2);
+                    let sim = sim.killed();
+                    sim.stop_after(second);
+                    let _ = save(&sim, &place, &3);
+                    let found: Option<u8> = load(&sim.crashed(lot), &place).unwrap();
+                    assert!(found.is_some_and(|found| (1..=3).contains(&found)), "{found:?}");
+                }
+            }
+        }
+    }
 }
