@@ -25,9 +25,12 @@ impl<L: Layer> Points<L> {
         }
         // Before it loses its name: who cannot go on now has done nothing.
         let logs = self.lock_logs(&folder)?;
+        // Nor must it go because of a newer one that a crash can still take.
+        let sync = || self.layer.sync_folder(&top).map_err(PointError::files("putting on stable storage", &top));
+        sync()?;
         match self.layer.rename(&folder, &gone) {
             // Half a point must not have a point's name, whenever this ends.
-            Ok(()) => self.layer.sync_folder(&top).map_err(PointError::files("putting on stable storage", &top))?,
+            Ok(()) => sync()?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(PointError::Files { doing: "putting aside", place: folder, source }),
         }

@@ -128,7 +128,8 @@ fn storm(seed: u64) {
         });
         let done;
         (sim, done) = in_storm(sim, &mut boot, lot, &expected, (&wish.name, &wish.whole), &|points| wish.make(points));
-        if done || names(&target(&sim, boot)).contains(&wish.name) {
+        // Until somebody was told that it is there, a crash may still take it.
+        if done || target(&sim, boot).look(&wish.order).unwrap().is_some() {
             expected.insert(wish.name, wish.whole);
         } else {
             given_up = Some(wish);
@@ -224,6 +225,32 @@ fn a_withdrawal_may_be_stopped_at_every_effect() {
         let disks = expected.remove(name).unwrap();
         let withdraw = |points: &Points<Sim>| points.withdraw(&group(), &point(name));
         at_every_effect(&sim, &expected, (name, &disks), false, &withdraw);
+    }
+}
+
+#[test]
+fn nothing_goes_because_of_a_point_whose_name_a_crash_can_take() {
+    let (sim, mut expected) = three();
+    let disks = expected.remove("rp-3").unwrap();
+    let wish = Wish::new("rp-4", Some(("rp-3", &disks)), of(&[4, 4], &[4], 4), &Disks::new());
+    let rehearsal = sim.killed();
+    wish.make(&target(&rehearsal, 0)).unwrap();
+    let effects = rehearsal.effects() - sim.effects();
+    // It has its name, and the folders above were not synced.
+    sim.stop_after(effects - 2);
+    wish.make(&target(&sim, 0)).unwrap_err();
+    let sim = sim.killed();
+    assert!(names(&target(&sim, 0)).contains(&"rp-4".to_owned()));
+    let lot = &mut StdRng::seed_from_u64(4);
+    for stop in 0..20 {
+        for _ in 0..20 {
+            let sim = sim.killed();
+            sim.stop_after(stop);
+            let _ = target(&sim, 0).withdraw(&group(), &point("rp-3"));
+            let points = target(&sim.crashed(lot), 1);
+            let there = names(&points);
+            assert!(there.iter().any(|name| ["rp-3", "rp-4"].contains(&name.as_str())), "{stop}: {there:?}");
+        }
     }
 }
 
