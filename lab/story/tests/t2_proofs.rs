@@ -177,46 +177,54 @@ fn killed_after_each_step_a_move_goes_on_and_ends_the_same() {
         stage.leeward.done(&["cycle", "shop"], &|_| {}).await?;
         let plan = stage.leeward.done(&["plan", "migrate", "shop"], &|_| {}).await?;
         let steps = plan.data.get("steps").and_then(Value::as_array).context("steps")?.clone();
-        let mut home = Site::East;
-        for step in steps.iter().filter_map(Value::as_str) {
-            let (source, target) = (home, home.other());
+        let steps: Vec<&str> = steps.iter().filter_map(Value::as_str).collect();
+        // Killed after every second step on the way there, and after the others on the way back.
+        for (first, target) in [Site::West, Site::East].into_iter().enumerate() {
             let boots: Vec<usize> =
                 GUESTS.iter().map(|(vm, _)| guests::count(stage.lab, target, vm)).collect::<Result<_>>()?;
             let args = ["migrate", "shop", "--yes", "--to", target.name()];
-            let done = format!("{step}: done");
-            let killed = stage.leeward.call_until(&args, &|_| {}, |line| line.contains(&done)).await?;
-            // The last step's end and the run's lie so close together that the run may be over before the signal comes.
-            if killed.code == Some(0) && step != "reprotect" {
-                bail!("it was not killed after {step}");
+            let mut ended = false;
+            for step in steps.iter().skip(first).step_by(2) {
+                ended = killed_after(stage, &args, step).await?;
             }
-            if killed.code.is_none() {
+            if !ended {
                 let resumed = stage.leeward.call(&args, &|_| {}).await?;
                 // Killed after the last entry there is nothing to go on with, and the group is where it should be.
                 let over = resumed.code == Some(3) && resumed.talk.contains("LW-0161");
                 if resumed.code != Some(0) && !over {
-                    bail!("after SIGKILL behind {step}: {:?}\n{}", resumed.code, resumed.talk);
+                    bail!("killed again and again: {:?}\n{}", resumed.code, resumed.talk);
                 }
             }
             guests::wait_for_records(stage.lab, target, 1, parts::WRITES).await?;
-            stage.tale.say(&format!("   killed after {step}: {source} → {target} ended well"));
-            nothing_lost(stage, step, target, &boots)?;
-            home = target;
+            nothing_lost(stage, target, &boots)?;
         }
         at_home(stage).await
     });
 }
 
+/// Kills a run, begun or gone on with, as soon as a step of it is done. Whether it was over by then: the last step's end and the
+/// run's lie so close together.
+async fn killed_after(stage: &Stage<'_>, args: &[&str], step: &str) -> Result<bool> {
+    let done = format!("{step}: done");
+    let killed = stage.leeward.call_until(args, &|_| {}, |line| line.contains(&done)).await?;
+    if killed.code.is_some() && (killed.code != Some(0) || step != "reprotect") {
+        bail!("it was not killed after {step}: {:?}\n{}", killed.code, killed.talk);
+    }
+    stage.tale.say(&format!("   killed after {step}"));
+    Ok(killed.code.is_some())
+}
+
 /// Each guest found at the target exactly what it had acknowledged at the source, and booted there once.
-fn nothing_lost(stage: &Stage<'_>, step: &str, target: Site, boots: &[usize]) -> Result<()> {
+fn nothing_lost(stage: &Stage<'_>, target: Site, boots: &[usize]) -> Result<()> {
     for ((vm, disks), before) in GUESTS.iter().zip(boots) {
         let (source, here) = (guests::newest(stage.lab, target.other(), vm)?, guests::newest(stage.lab, target, vm)?);
         let once = guests::count(stage.lab, target, vm)? == before + 1;
         stage.tale.check(
-            format!("killed after {step}: {vm} booted once"),
+            format!("killed after many a step: {vm} booted once"),
             once && here.is_whole(disks),
             format!("{:?}", here.chains),
         );
-        stage::nothing_lost(stage, &format!("killed after {step}: "), disks, &source, &here);
+        stage::nothing_lost(stage, "killed after many a step: ", disks, &source, &here);
     }
     Ok(())
 }
