@@ -193,7 +193,7 @@ impl Entry {
             let plain = match word.find('(') {
                 _ if word.contains(['"', '\\', '#']) => false,
                 _ if word.starts_with('-') => !word.contains(['(', ')']),
-                Some(open) => word[open + 1..].find(['(', ')']) == Some(word.len() - open - 2) && word.ends_with(')'),
+                Some(open) => word[open + 1..].strip_suffix(')').is_some_and(|inside| !inside.contains(['(', ')'])),
                 None => !word.contains(')'),
             };
             if !plain {
