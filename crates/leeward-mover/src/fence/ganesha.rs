@@ -148,12 +148,18 @@ fn values<'a, 't>(inside: &'t [Token<'a>]) -> (Vec<&'t Token<'a>>, bool) {
 }
 
 /// What follows an edited value: the end of its statement, then the comment with the old value. Returns the whole range
-/// that `read_only` wrote, and the old value with the end of its statement.
+/// that `read_only` wrote, and the old value with the end of its statement. What else stands in such a comment is somebody's own.
 fn mark<'a>(text: &'a str, value: &Token<'_>) -> Option<(Range<usize>, &'a str)> {
     let rest = text.get(value.at.end..)?.strip_prefix("; ")?.strip_prefix(WAS)?;
     let old = rest.split('\n').next()?;
     let end = text.len() - rest.len() + old.len() + 1;
-    (end <= text.len()).then_some((value.at.start..end, old))
+    (end <= text.len() && (old == ABSENT || is_statement_end(old))).then_some((value.at.start..end, old))
+}
+
+/// Whether this is a value by which somebody may write, with the end of its statement, and nothing besides.
+fn is_statement_end(text: &str) -> bool {
+    let tokens = tokens(text).unwrap_or_default();
+    matches!(&tokens[..], [value, end] if value.at.start == 0 && !value.is_harmless() && end.is(";") && end.at.end == text.len())
 }
 
 /// The configuration with the export read-only for every client.
