@@ -26,7 +26,7 @@ use crate::view;
 use crate::working::{self, Manifest, Start, Whole, Working};
 use leeward_model::name::{Epoch, GroupName, PointId, SiteName};
 pub use order::{Order, Wanted};
-use record::{load, save, sync};
+use record::{load, save, sync, sync_folder};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -269,7 +269,7 @@ impl<L: Layer> Points<L> {
     /// Puts the names of the group's points on stable storage; its folder may be new, and the one above it.
     fn sync_names(&self, group: &GroupName) -> Result<(), PointError> {
         for folder in std::iter::successors(Some(self.group(group)), Place::parent) {
-            self.layer.sync_folder(&folder).map_err(PointError::files("putting on stable storage", &folder))?;
+            sync_folder(&self.layer, Some(&folder))?;
         }
         Ok(())
     }

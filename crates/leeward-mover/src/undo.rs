@@ -44,7 +44,7 @@ use crate::error::PointError;
 use crate::layer::{Layer, LayerFile, Owner, read_exact_at};
 use crate::paths::Paths;
 use crate::place::Place;
-use crate::points::record::{load, save};
+use crate::points::record::{load, save, sync_folder};
 use crate::scan::STRIDE_BYTES;
 use crate::working::folders;
 use bits::Bits;
@@ -262,11 +262,6 @@ fn copy<F: LayerFile>(from: &F, to: &F, range: Range<u64>) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn sync_folder<L: Layer>(layer: &L, folder: Option<&Place>) -> Result<(), PointError> {
-    let Some(folder) = folder else { return Ok(()) };
-    layer.sync_folder(folder).map_err(PointError::files("putting on stable storage", folder))
 }
 
 #[cfg(test)]

@@ -31,14 +31,18 @@ pub(crate) fn save<T: Serialize, L: Layer>(layer: &L, place: &Place, record: &T)
         // One who was killed left it, half written perhaps. A crash could put that one's name there yet, and then the name that
         // this one gets.
         layer.remove(&new).map_err(files("clearing the place of"))?;
-        if let Some(folder) = place.parent() {
-            layer.sync_folder(&folder).map_err(files("putting on stable storage the folder of"))?;
-        }
+        sync_folder(layer, place.parent().as_ref())?;
     }
     let mut stream = Stream::new(layer.create(&new).map_err(files("making"))?, 0);
     stream.write_all(&bytes).map_err(files("writing"))?;
     stream.into_file().sync().map_err(files("putting on stable storage"))?;
     layer.rename(&new, place).map_err(files("naming"))
+}
+
+/// Puts the names in a folder, if there is one, on stable storage.
+pub(crate) fn sync_folder<L: Layer>(layer: &L, folder: Option<&Place>) -> Result<(), PointError> {
+    let Some(folder) = folder else { return Ok(()) };
+    layer.sync_folder(folder).map_err(PointError::files("putting on stable storage", folder))
 }
 
 /// Puts files on stable storage, and all names in a folder.

@@ -1,5 +1,6 @@
 //! Points that go.
 
+use super::record::sync_folder;
 use super::{GONE, Points, lock};
 use crate::error::PointError;
 use crate::layer::{Hold, Layer};
@@ -26,11 +27,10 @@ impl<L: Layer> Points<L> {
         // Before it loses its name: who cannot go on now has done nothing.
         let logs = self.lock_logs(&folder)?;
         // Nor must it go because of a newer one that a crash can still take.
-        let sync = || self.layer.sync_folder(&top).map_err(PointError::files("putting on stable storage", &top));
-        sync()?;
+        sync_folder(&self.layer, Some(&top))?;
         match self.layer.rename(&folder, &gone) {
             // Half a point must not have a point's name, whenever this ends.
-            Ok(()) => sync()?,
+            Ok(()) => sync_folder(&self.layer, Some(&top))?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(PointError::Files { doing: "putting aside", place: folder, source }),
         }
@@ -50,7 +50,7 @@ impl<L: Layer> Points<L> {
             None => {
                 // Who took its name may have been killed before that was on stable storage.
                 let top = gone.parent().unwrap_or_else(|| self.top.clone());
-                self.layer.sync_folder(&top).map_err(PointError::files("putting on stable storage", &top))?;
+                sync_folder(&self.layer, Some(&top))?;
                 self.remove(gone)
             }
         }
